@@ -1,0 +1,244 @@
+"""Score a large image fast: one rotation after another, in constant memory.
+
+The network's rotations never meet before the aggregation. So each is carried through all layers
+by itself, its logits are added to a running AL1 sum and are gone: memory is that of a few
+rotations instead of R, and small dense convolutions run several times faster than one convolution
+with R groups. The head, with its single output channel, is split by rows (`_row_split`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from napari_so3.so3.aggregation import RotationStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from napari_so3.so3.networks import PickerConfig, PickerNet
+
+LIFT_CHUNK = 4  # rotations lifted together on the CPU: the first layer alone is too thin
+
+
+@dataclass
+class _Layer:
+    """Filters (R, Cout, Cin, k, k) and bias (Cout,) of one layer, batch norm folded in."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+def _folded(net: PickerNet) -> list[_Layer]:
+    """Take the filters of the four layers and fold the batch norms into them (exact)."""
+    layers = []
+    for conv, norm in (
+        (net.lift, net.norm1),
+        (net.conv2, net.norm2),
+        (net.conv3, net.norm3),
+        (net.head, None),
+    ):
+        weight, bias = conv.filters().detach(), conv.bias.detach()
+        if norm is not None:
+            assert norm.running_mean is not None and norm.running_var is not None
+            scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            weight = weight * scale[:, None, None, None]
+            bias = (bias - norm.running_mean) * scale + norm.bias
+        layers.append(_Layer(weight, bias))
+    return layers
+
+
+def _row_split(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve to a single channel as k one-row convolutions, added with a shift.
+
+    A convolution with one output channel leaves the CPU's matrix kernels nearly idle; with the k
+    rows of the filter as output channels they are busy, and only additions remain.
+
+    Parameters
+    ----------
+    x : Tensor
+        (1, C, H, W).
+    weight : Tensor
+        (1, C, k, k).
+
+    Returns
+    -------
+    Tensor
+        (1, 1, H - k + 1, W - k + 1).
+    """
+    k = weight.shape[-1]
+    rows = F.conv2d(x, weight[0].transpose(0, 1).unsqueeze(2))  # (1, k, H, W - k + 1)
+    height = x.shape[-2] - k + 1
+    out = rows[:, :1, :height].clone()
+    for i in range(1, k):
+        out += rows[:, i : i + 1, i : i + height]
+    return out
+
+
+class DenseScorer:
+    """Scores images with a fixed network; one scorer serves many images.
+
+    Parameters
+    ----------
+    net : PickerNet
+        The network; its weights are copied, batch norm is folded.
+    device : torch.device
+        Where to compute.
+    workers : int, optional
+        CPU threads, each carrying rotations of its own; all cores by default.
+    """
+
+    def __init__(self, net: PickerNet, device: torch.device, workers: int | None = None) -> None:
+        self.config: PickerConfig = net.config
+        self.device = device
+        self.workers = workers or (os.cpu_count() or 1)
+        with torch.inference_mode():
+            self._layers = [
+                _Layer(layer.weight.to(device), layer.bias.to(device))
+                for layer in _folded(net.eval())
+            ]
+        if device.type == "cpu":
+            for layer in self._layers[1:3]:
+                layer.weight = torch.stack(
+                    [w.contiguous(memory_format=torch.channels_last) for w in layer.weight]
+                )
+
+    @property
+    def n_rotations(self) -> int:
+        """Number of rotations R."""
+        return len(self.config.grid)
+
+    def rotation_logits(self, x: Tensor, rotations: range) -> Tensor:
+        """Score some rotations of an image.
+
+        Parameters
+        ----------
+        x : Tensor
+            (1, 1, H, W) float32 on the scorer's device.
+        rotations : range
+            Consecutive rotations.
+
+        Returns
+        -------
+        Tensor
+            (len(rotations), H', W') float32 logits.
+        """
+        if self.device.type == "cpu":
+            return self._by_rotation(x, rotations)
+        return self._grouped(x, rotations)
+
+    def _by_rotation(self, x: Tensor, rotations: range) -> Tensor:
+        lift, conv2, conv3, head = self._layers
+        chosen = slice(rotations.start, rotations.stop)
+        n = len(rotations)
+        # (n*c, 1, k, k): the thin first layer takes the rotations of a chunk at once
+        lifted = F.conv2d(
+            x, lift.weight[chosen].flatten(0, 1), lift.bias.repeat(n), self.config.stride
+        ).relu_()
+        out = []
+        for maps, r in zip(lifted.chunk(n, dim=1), rotations, strict=True):
+            y = maps.contiguous(memory_format=torch.channels_last)
+            y = F.conv2d(y, conv2.weight[r], conv2.bias).relu_()
+            y = F.conv2d(y, conv3.weight[r], conv3.bias).relu_()
+            out.append(_row_split(y, head.weight[r])[0] + head.bias)
+        return torch.cat(out)
+
+    def _grouped(self, x: Tensor, rotations: range) -> Tensor:
+        chosen = slice(rotations.start, rotations.stop)
+        n = len(rotations)
+        half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        with torch.autocast(self.device.type, dtype=half):
+            y = x.contiguous(memory_format=torch.channels_last)
+            for i, layer in enumerate(self._layers):
+                weight, bias = layer.weight[chosen].flatten(0, 1), layer.bias.repeat(n)
+                stride, groups = (self.config.stride, 1) if i == 0 else (1, n)
+                y = F.conv2d(y, weight, bias, stride, groups=groups)
+                y = y.relu_() if i < 3 else y
+        return y[0].float()
+
+    def chunks(self, size: int) -> list[range]:
+        """Cut the rotations into ranges of at most ``size``."""
+        n = self.n_rotations
+        return [range(i, min(i + size, n)) for i in range(0, n, size)]
+
+    def stream(
+        self, x: Tensor, chunk: int, keep: Tensor | None = None
+    ) -> Iterator[RotationStream | int]:
+        """Score all rotations of an image, yielding the number done so far, then the result.
+
+        Stopping the iteration stops the work after the chunks under way.
+
+        Parameters
+        ----------
+        x : Tensor
+            (1, 1, H, W) float32 image.
+        chunk : int
+            Rotations per step on a GPU; the CPU takes its own small steps.
+        keep : Tensor, optional
+            (R, H', W') float16 on the CPU, filled with the logits of every rotation.
+
+        Yields
+        ------
+        int or RotationStream
+            Rotations done; at last the joined stream.
+        """
+        x = x.to(self.device)
+        if self.device.type == "cpu":
+            yield from self._stream_cpu(x, keep)
+            return
+        stream = RotationStream(self.n_rotations, self.config.aggregation, self.config.prior)
+        for rotations in self.chunks(chunk):
+            with torch.inference_mode():
+                logits = self.rotation_logits(x, rotations)
+                stream.update(logits, rotations.start)
+                if keep is not None:
+                    keep[rotations.start : rotations.stop] = logits.half().cpu()
+            yield rotations.stop
+        yield stream
+
+    def _stream_cpu(self, x: Tensor, keep: Tensor | None) -> Iterator[RotationStream | int]:
+        config = self.config
+        todo = iter(self.chunks(LIFT_CHUNK))
+        lock, stop = threading.Lock(), threading.Event()
+        done = threading.Semaphore(0)
+
+        def work() -> RotationStream:
+            torch.set_num_threads(1)  # this thread's own setting: workers do not share an image
+            stream = RotationStream(self.n_rotations, config.aggregation, config.prior)
+            while not stop.is_set():
+                with lock:
+                    rotations = next(todo, None)
+                if rotations is None:
+                    break
+                with torch.inference_mode():
+                    logits = self.rotation_logits(x, rotations)
+                    stream.update(logits, rotations.start)
+                    if keep is not None:
+                        keep[rotations.start : rotations.stop] = logits.half()
+                done.release()
+            return stream
+
+        steps = len(self.chunks(LIFT_CHUNK))
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="so3-score") as pool:
+            try:
+                jobs = [pool.submit(work) for _ in range(self.workers)]
+                for step in range(steps):
+                    while not done.acquire(timeout=0.1):
+                        for job in jobs:
+                            if job.done() and job.exception() is not None:
+                                job.result()
+                    yield min((step + 1) * LIFT_CHUNK, self.n_rotations)
+                joined, *others = [job.result() for job in jobs]
+            finally:
+                stop.set()
+        for other in others:
+            joined.merge(other)
+        yield joined
