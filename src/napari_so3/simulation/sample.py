@@ -1,0 +1,108 @@
+"""The sample micrograph: made in code, so that everyone has data with a truth to try things on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mrcfile
+import pandas as pd
+import starfile
+import torch
+
+from napari_so3.io.files import atomic_path
+from napari_so3.simulation.ctf import CTF
+from napari_so3.simulation.density import barrel
+from napari_so3.simulation.micrograph import (
+    SimulationConfig,
+    simulate_micrograph,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_so3.simulation.micrograph import (
+        SimulatedMicrograph,
+    )
+
+SAMPLE_CONFIG = SimulationConfig(
+    shape=(1024, 1200),
+    pixel_size=3.0,
+    n_particles=120,
+    snr=0.18,
+    ctf=CTF(defocus_u=20_200.0, defocus_v=19_800.0, astigmatism_angle=30.0),
+    ice_gradient=0.3,
+    carbon=True,
+    n_contaminants=4,
+    n_hot_pixels=3,
+)
+
+
+def sample_micrograph(seed: int = 0) -> SimulatedMicrograph:
+    """Simulate barrels in ice, with a corner of carbon film and a few ice crystals.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same micrograph.
+
+    Returns
+    -------
+    SimulatedMicrograph
+        1024 x 1200 pixels of 3 Å with 120 particles.
+    """
+    return simulate_micrograph(barrel(), SAMPLE_CONFIG, torch.Generator().manual_seed(seed))
+
+
+def write_sample(folder: Path, seed: int = 0) -> tuple[Path, Path]:
+    """Write the sample micrograph and its truth; existing ones are replaced.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write; made if missing.
+    seed : int
+        Seed of `sample_micrograph`.
+
+    Returns
+    -------
+    micrograph, truth : Path
+        ``sample.mrc`` (float32, pixel size in the header) and ``sample_truth.star`` (RELION
+        optics and particles with coordinates and angles).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sample = sample_micrograph(seed)
+    micrograph, truth = folder / "sample.mrc", folder / "sample_truth.star"
+    with atomic_path(micrograph) as path, mrcfile.new(path, overwrite=True) as mrc:
+        mrc.set_data(sample.image)
+        mrc.voxel_size = sample.pixel_size
+    with atomic_path(truth) as path:
+        starfile.write(_truth_blocks(sample, micrograph.name), path)
+    return micrograph, truth
+
+
+def _truth_blocks(sample: SimulatedMicrograph, micrograph: str) -> dict[str, pd.DataFrame]:
+    """Blocks of a RELION particles file: optics and particles."""
+    optics = pd.DataFrame(
+        {
+            "rlnOpticsGroup": [1],
+            "rlnMicrographPixelSize": [sample.pixel_size],
+            "rlnVoltage": [sample.ctf.voltage_kv],
+            "rlnSphericalAberration": [sample.ctf.cs_mm],
+            "rlnAmplitudeContrast": [sample.ctf.amplitude_contrast],
+        }
+    )
+    particles = pd.DataFrame(
+        {
+            "rlnMicrographName": micrograph,
+            "rlnCoordinateX": sample.truth["x"],
+            "rlnCoordinateY": sample.truth["y"],
+            "rlnAngleRot": sample.truth["rot"],
+            "rlnAngleTilt": sample.truth["tilt"],
+            "rlnAnglePsi": sample.truth["psi"],
+            "rlnDefocusU": sample.ctf.defocus_u,
+            "rlnDefocusV": sample.ctf.defocus_v,
+            "rlnDefocusAngle": sample.ctf.astigmatism_angle,
+            "rlnOpticsGroup": 1,
+        }
+    )
+    return {"optics": optics, "particles": particles}
