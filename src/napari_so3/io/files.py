@@ -1,0 +1,43 @@
+"""Writing files so that a crash never leaves half of one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary sibling of a file, which replaces the file once it is written.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to be written. Of a symbolic link, the file that it points at is replaced.
+
+    Yields
+    ------
+    Path
+        A hidden path in the same folder with the same suffix, where nothing exists yet. It is moved
+        to `path` when the block ends, and removed when the block raises.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder of `path` does not exist, or the block has not written the temporary file.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder to write it in does not exist.")
+    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

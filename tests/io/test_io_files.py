@@ -1,0 +1,58 @@
+import os
+import stat
+
+import pytest
+
+from napari_so3.io.files import atomic_path
+
+
+def test_replaces_the_file_when_the_block_ends(tmp_path):
+    path = tmp_path / "picks.star"
+    path.write_text("old")
+    with atomic_path(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.name.startswith(".") and temporary.suffix == ".star"
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_leaves_the_old_file_alone_on_error(tmp_path, error):
+    path = tmp_path / "picks.star"
+    path.write_text("old")
+    with pytest.raises(error), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_permissions_follow_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        with atomic_path(tmp_path / "a") as temporary:
+            temporary.write_text("x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_writes_through_a_symbolic_link(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    with atomic_path(tmp_path / "link") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with (
+        pytest.raises(FileNotFoundError, match="nowhere"),
+        atomic_path(tmp_path / "nowhere" / "a.star"),
+    ):
+        pass
