@@ -1,0 +1,169 @@
+"""Score a working image: tile by tile with exact seams, rotation by rotation, on CPU or GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from napari_so3.so3.aggregation import RotationStream
+from napari_so3.so3.dense import DenseScorer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_so3.picking.preprocess import WorkingImage
+    from napari_so3.so3.networks import PickerNet
+    from napari_so3.so3.rotations import RotationGrid
+
+TILE = 256  # score-map pixels along an edge
+GPU_CHUNK = 64  # rotations; halved until it fits
+
+
+@dataclass(frozen=True)
+class ScoreMaps:
+    """What the network says about a working image.
+
+    Parameters
+    ----------
+    logits : ndarray
+        (h, w) float32, the rotations joined.
+    best_rotation : ndarray
+        (h, w) int16, index of the rotation with the largest logit.
+    step : int
+        Working pixels per map pixel; map pixel (0, 0) lies on working pixel (0, 0).
+    grid : RotationGrid
+        The rotations.
+    rotations : Tensor or None
+        (R, h, w) float16 logits of every rotation, where asked for.
+    """
+
+    logits: NDArray[np.float32]
+    best_rotation: NDArray[np.int16]
+    step: int
+    grid: RotationGrid
+    rotations: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ScoreProgress:
+    """Steps done and in all; a step is a rotation of a tile."""
+
+    done: int
+    total: int
+    note: str = ""
+
+
+class Scorer:
+    """A network made ready for many images on one device.
+
+    On a GPU the rotations go in chunks that are halved when memory runs out; if a single one does
+    not fit, the CPU takes over and `note` says so.
+
+    Parameters
+    ----------
+    net : PickerNet
+        The network.
+    device : torch.device
+        Where to compute.
+    workers : int, optional
+        CPU threads; all cores by default.
+    """
+
+    def __init__(self, net: PickerNet, device: torch.device, workers: int | None = None) -> None:
+        self._net, self._workers = net, workers
+        self.device = device
+        self._dense = DenseScorer(net, device, workers)
+        self._chunk = GPU_CHUNK
+        self.note = ""
+
+    def score(
+        self, image: WorkingImage, keep_rotations: bool = False
+    ) -> Iterator[ScoreProgress | ScoreMaps]:
+        """Score an image; progress first, the result last.
+
+        The border is padded by reflection, so that the map covers the whole image.
+
+        Parameters
+        ----------
+        image : WorkingImage
+            Preprocessed micrograph.
+        keep_rotations : bool
+            Keep the logits of every rotation (float16, R times the size of the map).
+
+        Yields
+        ------
+        ScoreProgress or ScoreMaps
+            Stop iterating to cancel.
+        """
+        config = self._net.config
+        step, field = config.stride, config.receptive_field
+        height, width = ((n - 1) // step + 1 for n in image.pixels.shape)
+        padded = pad_reflect(image.pixels, field // 2)[None, None]
+        n = len(config.grid)
+        logits = np.zeros((height, width), np.float32)
+        best = np.zeros((height, width), np.int16)
+        keep = torch.zeros(n, height, width, dtype=torch.float16) if keep_rotations else None
+        corners = [(i, j) for i in range(0, height, TILE) for j in range(0, width, TILE)]
+        for tile, (i, j) in enumerate(corners):
+            rows = slice(i, min(i + TILE, height))
+            cols = slice(j, min(j + TILE, width))
+            patch = padded[
+                ...,
+                rows.start * step : (rows.stop - 1) * step + field,
+                cols.start * step : (cols.stop - 1) * step + field,
+            ]
+            kept = None if keep is None else keep[:, rows, cols]
+            for done in self._stream(patch, kept):
+                if isinstance(done, RotationStream):
+                    logits[rows, cols] = done.finish().cpu().numpy()
+                    best[rows, cols] = done.best_rotation.cpu().numpy().astype(np.int16)
+                else:
+                    yield ScoreProgress(tile * n + done, len(corners) * n, self.note)
+        yield ScoreMaps(logits, best, step, config.grid, keep)
+
+    def _stream(self, patch: Tensor, keep: Tensor | None) -> Iterator[RotationStream | int]:
+        while True:
+            try:
+                yield from self._dense.stream(patch, self._chunk, keep)
+                return
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                if self._chunk > 1:
+                    self._chunk //= 2
+                    continue
+            self.device = torch.device("cpu")
+            self._dense = DenseScorer(self._net, self.device, self._workers)
+            self.note = "the GPU's memory is full; going on with the CPU"
+
+
+def pad_reflect(image: Tensor, margin: int) -> Tensor:
+    """Pad an image on all sides by reflection, also where it is smaller than the margin.
+
+    Parameters
+    ----------
+    image : Tensor
+        (h, w).
+    margin : int
+        Pixels per side.
+
+    Returns
+    -------
+    Tensor
+        (h + 2 margin, w + 2 margin).
+    """
+    out = image[None, None]
+    left = margin
+    while left > 0:
+        now = min(left, out.shape[-1] - 1, out.shape[-2] - 1)
+        if now < 1:
+            return F.pad(out, (left,) * 4, mode="replicate")[0, 0]
+        out = F.pad(out, (now,) * 4, mode="reflect")
+        left -= now
+    return out[0, 0]
