@@ -1,0 +1,1 @@
+"""From labelled micrographs to a model."""
