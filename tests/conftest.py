@@ -3,11 +3,17 @@
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 import torch
+
+from napari_so3.picking.picker import Picker
+from napari_so3.so3.networks import PickerConfig, PickerNet
+from napari_so3.so3.rotations import RotationGrid
 
 if "napari.settings" in sys.modules:
     raise RuntimeError("napari read the user's settings before the tests could point it elsewhere")
@@ -46,3 +52,31 @@ def _two_threads() -> None:
 def _seeds() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model file of a small network with random weights, which picks something anywhere."""
+    torch.manual_seed(7)
+    config = PickerConfig(channels=2, kernels=(9, 5, 5, 3), grid=RotationGrid(4, 4))
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    Picker(PickerNet(config).eval(), "tiny", training={"data": ["none"]}).save(path)
+    return path
+
+
+@pytest.fixture
+def noise_mrc(tmp_path: Path) -> Callable[..., Path]:
+    """Write an MRC micrograph of noise: ``noise_mrc("a.mrc", shape=(96, 128), pixel_size=4.0)``."""
+
+    def write(
+        name: str, shape: tuple[int, int] = (96, 128), pixel_size: float = 4.0, seed: int = 0
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+        with mrcfile.new(path) as mrc:
+            mrc.set_data(noise)
+            mrc.voxel_size = pixel_size
+        return path
+
+    return write

@@ -1,9 +1,10 @@
 import os
+import shutil
 import stat
 
 import pytest
 
-from napari_so3.io.files import atomic_path
+from napari_so3.io.files import atomic_path, remove_leftovers
 
 
 def test_replaces_the_file_when_the_block_ends(tmp_path):
@@ -56,3 +57,14 @@ def test_a_missing_folder_is_named(tmp_path):
         atomic_path(tmp_path / "nowhere" / "a.star"),
     ):
         pass
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
+    (tmp_path / "data.csv").write_text("x")
+    (tmp_path / ".hidden.csv").write_text("x")
+    with atomic_path(tmp_path / "data.csv") as temporary:
+        temporary.write_text("half")
+        shutil.copy(temporary, kept := temporary.with_suffix(".star"))
+    remove_leftovers(tmp_path)
+    assert not kept.exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden.csv", "data.csv"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_LEFTOVER = re.compile(r"\.[0-9a-f]{16}(\.\w+)?")
 
 
 @contextmanager
@@ -35,9 +38,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder to write it in does not exist.")
-    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")  # as in _LEFTOVER
     try:
         yield temporary
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of `atomic_path` that a killed process has left in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder that no other process writes to.
+    """
+    for file in folder.iterdir():
+        if _LEFTOVER.fullmatch(file.name):
+            file.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from napari_so3.io.files import atomic_path
+from napari_so3.io.files import atomic_path, remove_leftovers
 from napari_so3.io.micrographs import MicrographError, micrograph_name, read_micrograph
 from napari_so3.io.star import StarError, write_autopick_star
 from napari_so3.picking.pick import PickError, find_picks, prepare
@@ -152,6 +152,8 @@ def open_folder(output: Path, batch: BatchSettings, overwrite: bool = False) -> 
     run_file, identity = output / RUN_FILE, batch.identity()
     try:
         (output / CANDIDATES).mkdir(parents=True, exist_ok=True)
+        for folder in (output, output / CANDIDATES):
+            remove_leftovers(folder)
         before = json.loads(run_file.read_text()) if run_file.exists() else identity
         if before != identity:
             if not overwrite:

@@ -96,12 +96,15 @@ class Picks:
         path = Path(path)
         head = read_provenance(path)
         try:
-            table = pd.read_csv(path, skiprows=1)
-        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as e:
-            raise PicksError(f"{path.name}: cannot be read as a table of picks ({e}).") from e
+            types = dict.fromkeys(COLUMNS, np.float64) | {"rotation": np.int64}
+            table = pd.read_csv(path, skiprows=1, dtype=types)
+        except (OSError, ValueError) as error:
+            raise PicksError(
+                f"{path.name}: cannot be read as a table of picks ({error})."
+            ) from error
         if tuple(table.columns) != COLUMNS:
             raise PicksError(f"{path.name}: the columns are not {', '.join(COLUMNS)}.")
-        return cls(table, str(head.pop("micrograph", "")), head)
+        return cls(table, str(head.pop("micrograph")), head)
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
@@ -125,11 +128,15 @@ def read_provenance(path: Path) -> dict[str, Any]:
     try:
         with path.open(encoding="utf-8") as file:
             first = file.readline()
-        if not first.startswith(MARK):
-            raise PicksError(f"{path.name}: this is not a napari-so3 table of picks.")
-        head: dict[str, Any] = json.loads(first.removeprefix(MARK))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise PicksError(f"{path.name}: cannot be read as a table of picks ({error}).") from error
+    if not first.startswith(MARK):
+        raise PicksError(f"{path.name}: this is not a napari-so3 table of picks.")
+    try:
+        head: dict[str, Any] = json.loads(first.removeprefix(MARK))
+        head["micrograph"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise PicksError(f"{path.name}: its first line is damaged ({error}).") from error
     return head
 
 

@@ -3,19 +3,22 @@
 Four steps, in this order:
 
 1. Non-finite and hot pixels (more than 10 robust standard deviations from the median) become the
-   median: one of 1e9 would otherwise ring through the whole Fourier transform.
+   median: one of 1e9 would otherwise ring through the whole Fourier transform. The least-squares
+   plane is taken out: the step from one border to the opposite one would ring too.
 2. Fourier crop to the working pixel size, with the true ratio of the sizes per axis; the first
    pixel stays at 0.
 3. Local normalisation: the mean and the standard deviation in a Gaussian window of
-   `WINDOW` particle diameters are taken out. Ice gradients, ramps and a carbon edge are slower
-   than that and vanish; a global mean or plane would leave them. Both statistics are computed on
-   the image clipped at its robust range, so that contaminants do not darken their surroundings.
+   `WINDOW` particle diameters are taken out. Ice gradients and the levels on both sides of a
+   carbon edge are slower than that and vanish; a global mean would leave them. The statistics are
+   taken twice, the second time with outliers clipped, so that ice crystals do not darken their
+   surroundings.
 4. Clip to `CLIP` standard deviations, and the sign that makes particles bright.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 HOT = 10.0  # robust standard deviations
 CLIP = 6.0  # local standard deviations
 WINDOW = 1.5  # particle diameters, standard deviation of the Gaussian window
+CALMEST = 0.3  # of the median local standard deviation: the least that is divided by
 SAMPLE = 1_000_000  # pixels that robust statistics look at
 
 
@@ -75,7 +79,7 @@ def robust_range(image: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def mend_pixels(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Replace non-finite and hot pixels by the median, and subtract the median.
+    """Replace non-finite and hot pixels by the median, and take out the plane.
 
     Parameters
     ----------
@@ -85,13 +89,25 @@ def mend_pixels(image: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns
     -------
     ndarray
-        (ny, nx) float32, a new array.
+        (ny, nx) float32 of mean about 0, a new array.
     """
     median, deviation = robust_range(image)
     out = image - np.float32(median)
     limit = HOT * deviation if deviation > 0 else np.finfo(np.float32).max
     bad = ~(np.abs(out) <= limit)  # also true for NaN
     out[bad] = 0.0
+    step = max(1, int(np.sqrt(image.size / SAMPLE)))
+    sample = out[::step, ::step]
+    # On a regular grid the two slopes and the mean are independent of each other.
+    for axis in (0, 1):
+        n = sample.shape[axis]
+        position = np.arange(n, dtype=np.float64) * step
+        along = position - position.mean()
+        profile = sample.mean(axis=1 - axis, dtype=np.float64)
+        slope = float(along @ profile) / max(float(along @ along), 1.0)
+        ramp = (slope * (np.arange(image.shape[axis]) - position.mean())).astype(np.float32)
+        out -= ramp[:, None] if axis == 0 else ramp[None]
+    out -= np.float32(sample.mean(dtype=np.float64))
     return out
 
 
@@ -158,15 +174,17 @@ def normalise_locally(image: NDArray[np.float32], window: float) -> NDArray[np.f
     ndarray
         (h, w) float32 clipped to +-`CLIP`; all 0 for a constant image.
     """
-    median, deviation = robust_range(image)
-    if deviation == 0.0:
+    blur = partial(gaussian_filter, sigma=window, mode="reflect", truncate=3.0)
+    flat = image - blur(image)
+    limit = CLIP * robust_range(flat)[1]
+    if limit == 0.0:
         return np.zeros_like(image)
-    calm = np.clip(image, median - CLIP * deviation, median + CLIP * deviation)
-    mean = gaussian_filter(calm, window, mode="reflect", truncate=3.0)
-    variance = gaussian_filter((calm - mean) ** 2, window, mode="reflect", truncate=3.0)
+    flat -= blur(np.clip(flat, -limit, limit))
+    spread = np.sqrt(blur(np.clip(flat, -limit, limit) ** 2))
     # Blank areas (rims, masks) must not be blown up to look like noise.
-    spread = np.sqrt(np.maximum(variance, (0.1 * deviation) ** 2))
-    return np.clip((image - mean) / spread, -CLIP, CLIP)
+    spread = np.maximum(spread, CALMEST * np.median(spread))
+    out: NDArray[np.float32] = np.clip(flat / spread, -CLIP, CLIP)
+    return out
 
 
 def preprocess(

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_so3.picking import score
+from napari_so3.picking.picker import load_picker
+from napari_so3.picking.preprocess import WorkingImage
+from napari_so3.picking.score import ScoreMaps, Scorer, pad_reflect
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def net(tiny_model):
+    return load_picker(tiny_model).net
+
+
+def working(shape, seed=0):
+    pixels = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return WorkingImage(pixels, (1.0, 1.0), (4.0, 4.0))
+
+
+def run(net, image, **options) -> ScoreMaps:
+    *progress, maps = Scorer(net, CPU, 2).score(image, **options)
+    assert progress[-1].done == progress[-1].total
+    return maps
+
+
+def test_a_map_pixel_belongs_to_the_working_pixel_at_twice_its_index(net):
+    image = working((61, 70))
+    maps = run(net, image)
+    assert maps.logits.shape == (31, 35)
+    field = net.config.receptive_field
+    half = field // 2
+    for i, j in [(8, 9), (15, 20), (20, 24)]:
+        y, x = maps.step * i, maps.step * j
+        patch = image.pixels[y - half : y - half + field, x - half : x - half + field]
+        with torch.no_grad():
+            expected = float(net(patch[None, None]))
+        assert maps.logits[i, j] == pytest.approx(expected, abs=1e-4)
+
+
+def test_tiles_have_no_seams(net, monkeypatch):
+    image = working((120, 97))
+    whole = run(net, image, keep_rotations=True)
+    monkeypatch.setattr(score, "TILE", 16)
+    tiled = run(net, image, keep_rotations=True)
+    np.testing.assert_allclose(tiled.logits, whole.logits, atol=1e-5)
+    torch.testing.assert_close(tiled.rotations, whole.rotations, atol=2e-3, rtol=2e-3)
+    assert (tiled.best_rotation == whole.best_rotation).mean() > 0.99
+
+
+def test_best_rotation_is_the_largest_of_the_kept_logits(net):
+    maps = run(net, working((64, 64)), keep_rotations=True)
+    np.testing.assert_array_equal(maps.rotations.float().argmax(0).numpy(), maps.best_rotation)
+    assert len(np.unique(maps.best_rotation)) > 4
+
+
+def test_quarter_turns_and_mirrors_turn_the_map(net):
+    image = working((65, 65))
+    maps = run(net, image)
+    turned = run(net, WorkingImage(torch.rot90(image.pixels), (1, 1), (4, 4)))
+    np.testing.assert_allclose(turned.logits, np.rot90(maps.logits), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 40), (1, 1), (2, 2), (50, 7)])
+def test_images_smaller_than_the_field_are_scored(net, shape):
+    maps = run(net, working(shape))
+    assert maps.logits.shape == tuple((n - 1) // 2 + 1 for n in shape)
+    assert np.isfinite(maps.logits).all()
+
+
+def test_padding_reflects_without_end():
+    row = torch.arange(3.0)[None].expand(3, 3)
+    padded = pad_reflect(row, 5)
+    assert padded[0].tolist() == [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1][0:13]
+    assert pad_reflect(torch.ones(1, 4), 3).shape == (7, 10)
+
+
+def test_gpu_out_of_memory_halves_the_chunk_and_then_takes_the_cpu(net, monkeypatch):
+    image = working((64, 64))
+    expected = run(net, image).logits
+    chunks = []
+    scorer = Scorer(net, CPU, 2)
+    honest = scorer._dense
+
+    class FullGpu:
+        def stream(self, patch, chunk, keep):
+            chunks.append(chunk)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+            yield
+
+    monkeypatch.setattr(score, "DenseScorer", lambda *_: honest)
+    scorer._dense = FullGpu()
+    *progress, maps = scorer.score(image)
+    assert chunks == [64, 32, 16, 8, 4, 2, 1]
+    np.testing.assert_array_equal(maps.logits, expected)
+    assert "CPU" in progress[-1].note
+    assert scorer.device == CPU
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_finds_the_peaks_of_the_cpu(net):
+    image = working((256, 256))
+    cpu = run(net, image).logits
+    *_, maps = Scorer(net, torch.device("cuda")).score(image)
+    assert np.corrcoef(cpu.ravel(), maps.logits.ravel())[0, 1] > 0.999
