@@ -193,12 +193,26 @@ def test_an_error_in_a_worker_reaches_the_caller():
         list(scorer.stream(torch.randn(1, 3, 64, 64), 16))
 
 
+def assert_same_order(a: torch.Tensor, b: torch.Tensor) -> None:
+    ranks = torch.stack([t.flatten().argsort().argsort() for t in (a, b)]).double()
+    assert float(torch.corrcoef(ranks)[0, 1]) > 0.999
+
+
+def test_the_path_of_the_gpu_keeps_the_order_of_scores_in_half_precision():
+    net = make_net(SMALL)
+    x = torch.randn(1, 1, 96, 96)
+    scorer = DenseScorer(net, CPU)
+    with torch.inference_mode():
+        half = torch.cat([scorer._grouped(x, chunk) for chunk in scorer.chunks(20)])
+        full = net.rotation_logits(x)[0]
+    assert half.shape == full.shape
+    assert_same_order(half, full)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_scores_keep_the_order_of_the_cpu():
     net = make_net(replace(SMALL, grid=RotationGrid(12, 8)))
     x = torch.randn(1, 1, 128, 128)
-    cpu = run(DenseScorer(net, CPU), x).finish().flatten()
-    gpu = run(DenseScorer(net, torch.device("cuda")), x).finish().cpu().flatten()
-    ranks = torch.stack((cpu.argsort().argsort(), gpu.argsort().argsort())).double()
-    assert float(torch.corrcoef(ranks)[0, 1]) > 0.999
+    gpu = run(DenseScorer(net, torch.device("cuda")), x).finish().cpu()
+    assert_same_order(run(DenseScorer(net, CPU), x).finish(), gpu)

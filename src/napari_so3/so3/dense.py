@@ -154,15 +154,16 @@ class DenseScorer:
     def _grouped(self, x: Tensor, rotations: range) -> Tensor:
         chosen = slice(rotations.start, rotations.stop)
         n = len(rotations)
-        half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        with torch.autocast(self.device.type, dtype=half):
-            y = x.contiguous(memory_format=torch.channels_last)
-            for i, layer in enumerate(self._layers):
-                weight, bias = layer.weight[chosen].flatten(0, 1), layer.bias.repeat(n)
+        *inner, head = (
+            (layer.weight[chosen].flatten(0, 1), layer.bias.repeat(n)) for layer in self._layers
+        )
+        y = x.contiguous(memory_format=torch.channels_last)
+        # float16 keeps ten bits, so the order of scores; the last sum is taken in float32.
+        with torch.autocast(self.device.type, dtype=torch.float16):
+            for i, (weight, bias) in enumerate(inner):
                 stride, groups = (self.config.stride, 1) if i == 0 else (1, n)
-                y = F.conv2d(y, weight, bias, stride, groups=groups)
-                y = y.relu_() if i < 3 else y
-        return y[0].float()
+                y = F.conv2d(y, weight, bias, stride, groups=groups).relu_()
+        return F.conv2d(y.float(), *head, groups=n)[0]
 
     def chunks(self, size: int) -> list[range]:
         """Cut the rotations into ranges of at most ``size``."""
