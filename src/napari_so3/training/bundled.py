@@ -168,7 +168,7 @@ def simulate_labelled(rng: np.random.Generator) -> LabelledMicrograph:
 
 
 def train(
-    data: Path, output: Path, fast_steps: int = 2000, final_steps: int = 700, seed: int = 0
+    data: Path, output: Path, fast_steps: int = 1500, final_steps: int = 450, seed: int = 0
 ) -> None:
     """Train and write the bundled model; it is written every 100 steps, so that a run can be cut.
 
@@ -226,7 +226,7 @@ def train(
                     f"{len(grid)} rotations, step {progress.step}/{progress.steps}, "
                     f"loss {progress.loss:.4f}, {progress.seconds:.0f} s"
                 )
-            if progress.step % 100 == 0:
+            if progress.step % 100 == 0 or progress.step == progress.steps:
                 save(net.with_grid(FINAL_GRID), before + progress.step)
         before += config.steps
 
@@ -236,8 +236,8 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = Path(
         "general.safetensors"
     ),
-    fast_steps: Annotated[int, typer.Option(help="Steps on 16 rotations.")] = 2000,
-    final_steps: Annotated[int, typer.Option(help="Steps on the final grid.")] = 700,
+    fast_steps: Annotated[int, typer.Option(help="Steps on 16 rotations.")] = 1500,
+    final_steps: Annotated[int, typer.Option(help="Steps on the final grid.")] = 450,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
 ) -> None:
     """Train the model that comes with the package."""
