@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from napari_so3.io.micrographs import Micrograph, read_micrograph
-from napari_so3.picking.evaluate import match_picks
+from napari_so3.io.star import read_coordinates
+from napari_so3.picking.evaluate import average_precision, match_picks
 from napari_so3.picking.pick import PickError, PickSettings, choose_device, pick
 from napari_so3.picking.picker import load_picker
 from napari_so3.picking.score import ScoreProgress, Scorer
@@ -132,8 +133,6 @@ def test_settings_and_devices_are_checked():
 
 def test_real_micrographs_reach_their_goals(data_dir, scorer):
     """One held-out micrograph of each set, against its labels at a quarter of the diameter."""
-    from napari_so3.io.star import read_coordinates
-
     picker = load_picker("general")
     for folder, name, pixel_size, diameter, wanted in [
         ("apoferritin_10146", "May08_05_57_01", 1.5, 130.0, 0.85),
@@ -144,5 +143,4 @@ def test_real_micrographs_reach_their_goals(data_dir, scorer):
         labels = read_coordinates(data_dir / folder / f"coordinates/{name}.star")
         points = labels[["y", "x"]].to_numpy()
         hit = match_picks(picks, points, diameter / 4 / pixel_size)
-        precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
-        assert (precision * hit).sum() / len(points) >= wanted, folder
+        assert average_precision(hit, len(points)) >= wanted, folder

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
+from sklearn.metrics import average_precision_score
 
 from napari_so3.io.star import read_coordinates
-from napari_so3.picking.evaluate import match_picks
+from napari_so3.picking.evaluate import average_precision, match_picks
 from napari_so3.picking.picks import Picks, PicksError, make_table, read_provenance
 from napari_so3.so3.rotations import RotationGrid
 
@@ -106,3 +107,13 @@ def test_every_label_is_matched_once_by_the_better_pick():
     assert match_picks(Picks(table, "m"), labels, 5).tolist() == [True, False, True, False]
     assert match_picks(Picks(table, "m"), labels, 1.5).tolist() == [True, False, False, False]
     assert not match_picks(Picks(table, "m"), labels[:0], 5).any()
+
+
+def test_average_precision_agrees_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    hit = rng.random(200) < 0.3
+    found = average_precision(hit, int(hit.sum()))
+    assert found == pytest.approx(average_precision_score(hit, np.arange(200, 0, -1)))
+    assert average_precision(hit, 2 * int(hit.sum())) == pytest.approx(found / 2)
+    with pytest.raises(ValueError, match="label"):
+        average_precision(hit, 0)

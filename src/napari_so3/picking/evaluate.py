@@ -41,3 +41,29 @@ def match_picks(picks: Picks, labels: NDArray[np.float64], radius: float) -> NDA
             taken[min(free, key=lambda j: float(np.hypot(*(labels[j] - points[i]))))] = True
             hit[i] = True
     return hit
+
+
+def average_precision(hit: NDArray[np.bool_], n_labels: int) -> float:
+    """Area under the precision-recall curve of ranked picks (Topaz' definition).
+
+    Parameters
+    ----------
+    hit : ndarray
+        (n,) bool, best pick first: whether it is right.
+    n_labels : int
+        Number of labels, also of those that no pick has found.
+
+    Returns
+    -------
+    float
+        Sum over the right picks of the precision down to them, divided by ``n_labels``.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels.
+    """
+    if n_labels < 1:
+        raise ValueError("average precision needs at least one label")
+    precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
+    return float((precision * hit).sum() / n_labels)

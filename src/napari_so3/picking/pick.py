@@ -107,7 +107,8 @@ def describe_device(device: torch.device) -> str:
     """Say in words where the work is done."""
     if device.type == "cuda":
         return f"GPU {torch.cuda.get_device_name(device)}"
-    return f"CPU, {torch.get_num_threads()} threads"
+    n = torch.get_num_threads()
+    return f"CPU, {n} thread{'s' if n > 1 else ''}"
 
 
 def prepare(micrograph: Micrograph, picker: Picker, settings: PickSettings) -> WorkingImage:
