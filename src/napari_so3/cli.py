@@ -24,8 +24,6 @@ from napari_so3.io.micrographs import (
     micrograph_name,
     read_micrograph,
 )
-from napari_so3.io.models import ModelFileError
-from napari_so3.io.star import StarError, read_coordinates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +159,9 @@ def pick(
 @contextmanager
 def _user_errors() -> Iterator[None]:
     """Say in one sentence what a user can mend, instead of a traceback."""
-    # torch takes seconds to import: only the verbs that need it wait for it
+    # torch and pandas take seconds to import: only the verbs that need them wait for them
+    from napari_so3.io.models import ModelFileError
+    from napari_so3.io.star import StarError
     from napari_so3.picking.batch import OutputError
     from napari_so3.picking.pick import PickError
 
@@ -352,6 +352,7 @@ def demo(
 
 def _compare(truth: Path, output: Path, batch: BatchSettings) -> None:
     """Say how many of the sample's particles were found."""
+    from napari_so3.io.star import read_coordinates
     from napari_so3.picking.evaluate import match_picks
     from napari_so3.picking.picks import Picks
 

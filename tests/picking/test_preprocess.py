@@ -3,9 +3,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from napari_so3.picking.preprocess import (
     CLIP,
+    blur,
     fourier_resample,
     mend_pixels,
     normalise_locally,
@@ -122,6 +124,13 @@ def test_dirt_does_not_ruin_the_rest(spoil):
         contrast(reference, far, reference.scale), rel=0.1
     )
     assert abs(float(spoilt.pixels.mean())) < 0.1
+
+
+@pytest.mark.parametrize("sigma", [1.5, 8.0, 30.0])
+def test_blur_is_that_of_scipy(sigma):
+    image = np.random.default_rng(2).standard_normal((70, 51)).astype(np.float32)
+    expected = gaussian_filter(image, sigma, mode="reflect", truncate=8.0)
+    np.testing.assert_allclose(blur(image, sigma), expected, atol=1e-5)
 
 
 def test_normalisation_turns_and_mirrors_with_the_image():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import maximum_filter
+import torch
+import torch.nn.functional as F
 from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def local_maxima(
     value : ndarray
         (n,) float32 logits there.
     """
-    peak = (logits >= maximum_filter(logits, size=3, mode="nearest")) & (logits > floor)
+    highest = F.max_pool2d(torch.from_numpy(logits)[None], 3, stride=1, padding=1)[0].numpy()
+    peak = (logits >= highest) & (logits > floor)
     index = np.argwhere(peak)
     return index, logits[peak]
 

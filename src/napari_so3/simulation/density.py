@@ -81,7 +81,7 @@ def barrel() -> PseudoAtoms:
 
 
 def random_protein(generator: torch.Generator, diameter: float) -> PseudoAtoms:
-    """Invent a protein: globular, elongated or ring-like, of several domains.
+    """Invent a protein: globular, elongated, a ring or a stack of rings, of several domains.
 
     Parameters
     ----------
@@ -95,9 +95,11 @@ def random_protein(generator: torch.Generator, diameter: float) -> PseudoAtoms:
     PseudoAtoms
         A density with this diameter and its centre of mass on the origin.
     """
-    shape = int(torch.randint(3, (), generator=generator))
-    if shape == 2:
+    shape = int(torch.randint(4, (), generator=generator))
+    if shape >= 2:
         positions, amplitudes = _ring_of_domains(generator)
+        if shape == 3:
+            positions, amplitudes = _stacked(generator, positions, amplitudes)
     else:
         positions, amplitudes = _domains(generator, persistence=(0.0, 2.5)[shape])
     positions = positions - (amplitudes[:, None] * positions).sum(0) / amplitudes.sum()
@@ -229,3 +231,16 @@ def _ring_of_domains(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     radius = float(_uniform(generator, 0.8, 1.1)) * extent / math.sin(math.pi / order)
     subunit = subunit + torch.tensor([radius, 0.0, 0.0])
     return _turn(subunit, order), amplitudes.repeat(order)
+
+
+def _stacked(
+    generator: torch.Generator, positions: Tensor, amplitudes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Stack two to four copies of a ring along z, each turned about it against the last."""
+    copies = int(torch.randint(2, 5, (), generator=generator))
+    height = float(positions[:, 2].max() - positions[:, 2].min())
+    twist = float(_uniform(generator, 0.0, 60.0))
+    stack = [
+        _turn(positions, 1, i * twist) + torch.tensor([0.0, 0.0, i * height]) for i in range(copies)
+    ]
+    return torch.cat(stack), amplitudes.repeat(copies)

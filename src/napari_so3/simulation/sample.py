@@ -28,7 +28,7 @@ SAMPLE_CONFIG = SimulationConfig(
     shape=(1024, 1200),
     pixel_size=3.0,
     n_particles=120,
-    snr=0.18,
+    snr=0.3,
     ctf=CTF(defocus_u=20_200.0, defocus_v=19_800.0, astigmatism_angle=30.0),
     ice_gradient=0.3,
     carbon=True,

@@ -80,15 +80,14 @@ def _voxel_rows(rotation: Tensor, size: int) -> Tensor:
 
 
 def _blob_rows(rotation: Tensor, size: int) -> Tensor:
-    """(k^2, n) sparse matrix of one rotation: each blob projects to a 2D Gaussian, exactly."""
+    """(k^2, n) matrix of one rotation: each blob projects to a 2D Gaussian, exactly."""
     axis = centred_coordinates(size)
     x, y = (basis_positions(size, "blob") @ rotation.T)[:, :2].unbind(dim=-1)
     gy = torch.exp(-((axis[:, None] - y) ** 2) / (2 * BLOB_SIGMA**2))
     gx = torch.exp(-((axis[:, None] - x) ** 2) / (2 * BLOB_SIGMA**2))
     rows = (gy[:, None] * gx[None]).reshape(size * size, -1)
     rows = torch.where(rows < NEGLIGIBLE, 0.0, rows)
-    matrix: Tensor = (rows / (2 * torch.pi * BLOB_SIGMA**2 * size)).to_sparse_coo()
-    return matrix
+    return rows / (2 * torch.pi * BLOB_SIGMA**2 * size)
 
 
 class _SparseMatmul(torch.autograd.Function):
@@ -145,18 +144,21 @@ class RotateProject(nn.Module):
         self.quarters = 4 if grid.n_psi % 4 == 0 else 1
         base = grid.matrices.reshape(grid.n_directions, grid.n_psi, 3, 3)
         base = base[:, : grid.n_psi // self.quarters].reshape(-1, 3, 3)
+        self.n_weights = len(basis_positions(size, basis))
+        self.sparse = len(base) * size**2 * self.n_weights * 4 > DENSE_LIMIT
         build = _voxel_rows if basis == "voxel" else _blob_rows
-        matrix = torch.cat([build(r, size) for r in base]).coalesce()
-        self.n_weights: int = matrix.shape[1]
-        self.gain = float(matrix.values().square().sum() / matrix.shape[0])
-        self.sparse = matrix.shape[0] * matrix.shape[1] * 4 > DENSE_LIMIT
+        layout = torch.Tensor.to_sparse if self.sparse else torch.Tensor.to_dense
+        matrix = torch.cat([layout(build(r, size)) for r in base])
+        self.gain = float((matrix * matrix).sum()) / len(matrix)
         matrix = matrix.to(torch.get_default_dtype())
-        with warnings.catch_warnings():  # torch calls its sparse CSR layout a beta
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor", category=UserWarning)
-            stored = matrix.to_sparse_csr() if self.sparse else matrix.to_dense()
-            transpose = matrix.T.coalesce().to_sparse_csr() if self.sparse else None
+        transpose: Tensor | None = None
+        if self.sparse:
+            with warnings.catch_warnings():  # torch calls its sparse CSR layout a beta
+                warnings.filterwarnings("ignore", message="Sparse CSR tensor", category=UserWarning)
+                transpose = matrix.T.coalesce().to_sparse_csr()
+                matrix = matrix.coalesce().to_sparse_csr()
         # Rebuilt from the grid, so never part of a state dict.
-        self.register_buffer("matrix", stored, persistent=False)
+        self.register_buffer("matrix", matrix, persistent=False)
         self.register_buffer("transpose", transpose, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:

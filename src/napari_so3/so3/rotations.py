@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import roma
 import torch
 from scipy.spatial.transform import Rotation
 
@@ -109,8 +108,7 @@ def random_rotations(n: int, generator: torch.Generator | None = None) -> Tensor
         (n, 3, 3) float64 matrices.
     """
     q = torch.randn(n, 4, dtype=torch.float64, generator=generator)
-    matrices: Tensor = roma.unitquat_to_rotmat(torch.nn.functional.normalize(q, dim=-1))
-    return matrices
+    return torch.from_numpy(Rotation.from_quat(q.numpy()).as_matrix())
 
 
 def fibonacci_sphere(n: int) -> tuple[Tensor, Tensor]:
@@ -211,8 +209,8 @@ class RotationGrid:
     @cached_property
     def quaternions(self) -> Tensor:
         """(R, 4) float64 unit quaternions (x, y, z, w) with w >= 0."""
-        q: Tensor = roma.rotmat_to_unitquat(self.matrices)
-        return torch.where(q[:, 3:] < 0, -q, q)
+        rotations = Rotation.from_matrix(self.matrices.numpy())
+        return torch.from_numpy(rotations.as_quat(canonical=True))
 
     @cached_property
     def directions(self) -> Tensor:
