@@ -1,7 +1,8 @@
 """Run a command and say what it took, from a process too small to blur its peak memory.
 
-Run as a script, ``python measure.py COMMAND ...`` prints seconds and peak bytes: a child inherits
-the peak of the process that starts it, so that a test runner with torch in memory cannot measure.
+Run as a script, ``python measure.py COMMAND ...`` prints seconds, CPU seconds and peak bytes. It
+is a process of its own because a child inherits the peak of the one that starts it: a test runner
+with torch in memory could not measure less than itself.
 """
 
 from __future__ import annotations
@@ -20,17 +21,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What work took: wall-clock seconds, and the peak resident bytes of its largest process.
+    """What work took.
 
-    The peak is 0 where it was not measured.
+    Parameters
+    ----------
+    seconds : float
+        Wall-clock time.
+    cpu : float
+        Processor time of all threads, seconds: what other work on the machine disturbs least.
+    peak : int
+        Resident memory of the largest process at its peak, bytes.
+
+    ``cpu`` and ``peak`` are 0 where they were not measured.
     """
 
     seconds: float
+    cpu: float = 0.0
     peak: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         """One after the other."""
-        return Cost(self.seconds + other.seconds, max(self.peak, other.peak))
+        return Cost(self.seconds + other.seconds, self.cpu + other.cpu, max(self.peak, other.peak))
 
 
 @dataclass
@@ -40,27 +51,37 @@ class Costs:
     tables: dict[str, dict[str, Cost]] = field(default_factory=dict)
 
     def add(self, title: str, name: str, rounds: list[Cost]) -> None:
-        """Add a row: the median of the seconds, the largest peak."""
-        cost = Cost(median(r.seconds for r in rounds), max(r.peak for r in rounds))
-        self.tables.setdefault(title, {})[name] = cost
+        """Add a row: the medians of the times, the largest peak."""
+        self.tables.setdefault(title, {})[name] = _typical(rounds)
 
     def add_further(
         self, title: str, single: str, name: str, rounds: list[Cost], count: int
     ) -> None:
         """Add a row: what each of ``count - 1`` micrographs adds to the one in ``single``."""
-        every = median(r.seconds for r in rounds)
-        first = self.tables[single][name].seconds
-        peak = max(r.peak for r in rounds)
-        self.tables.setdefault(title, {})[name] = Cost((every - first) / (count - 1), peak)
+        first, all_of_them = self.tables[single][name], _typical(rounds)
+        self.tables.setdefault(title, {})[name] = Cost(
+            (all_of_them.seconds - first.seconds) / (count - 1),
+            (all_of_them.cpu - first.cpu) / (count - 1),
+            all_of_them.peak,
+        )
 
     def lines(self, rows: dict[str, Cost]) -> Iterator[str]:
         """Write a table as text, with ratios to its first row."""
         first = next(iter(rows.values()))
         for name, cost in rows.items():
-            line = f"{name:34} {cost.seconds:9.3f} s {cost.seconds / first.seconds:8.2f} x"
+            line = f"{name:34} {cost.seconds:8.3f} s {cost.seconds / first.seconds:7.3f} x"
             if cost.peak:
-                line += f" {cost.peak / 1e6:8.0f} MB {cost.peak / first.peak:6.2f} x"
+                line += f" | CPU {cost.cpu:7.2f} s {cost.cpu / first.cpu:6.2f} x"
+                line += f" | {cost.peak / 1e6:6.0f} MB {cost.peak / first.peak:5.2f} x"
             yield line
+
+
+def _typical(rounds: list[Cost]) -> Cost:
+    return Cost(
+        median(r.seconds for r in rounds),
+        median(r.cpu for r in rounds),
+        max(r.peak for r in rounds),
+    )
 
 
 def run(*command: object) -> Cost:
@@ -75,8 +96,8 @@ def run(*command: object) -> Cost:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(words[4:])} failed:\n{done.stdout}\n{done.stderr}")
-    seconds, peak = done.stdout.splitlines()[-1].split()
-    return Cost(float(seconds), int(peak))
+    seconds, cpu, peak = done.stdout.splitlines()[-1].split()
+    return Cost(float(seconds), float(cpu), int(peak))
 
 
 def _main(command: list[str]) -> int:
@@ -84,7 +105,8 @@ def _main(command: list[str]) -> int:
     pid = os.spawnvp(os.P_NOWAIT, command[0], command)
     _, status, usage = os.wait4(pid, 0)
     seconds = time.perf_counter() - begin
-    print(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    cpu = usage.ru_utime + usage.ru_stime
+    print(seconds, cpu, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
     return os.waitstatus_to_exitcode(status)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import psutil
 import pytest
 from cases import EDGE, GRIDS, Pick, pick_grouped, pick_ours, pick_topaz
-from measure import Cost, Costs
+from measure import Costs
 from scipy.spatial import cKDTree
 
 from napari_so3.picking.picks import Picks
@@ -30,7 +30,7 @@ class Contest:
 
     def enter(self, name: str, pick: Pick, tool: Path, grids: list[int]) -> Path:
         """Pick a few times; return the folder of the last picks."""
-        rounds: list[Cost] = []
+        rounds = []
 
         def work() -> None:
             rounds.append(pick(tool, self.paths, self.folder / f"round{len(rounds)}"))
@@ -66,9 +66,7 @@ def test_ours(contest: Contest, models: dict[int, Path], rotations: int) -> None
 
 
 @pytest.mark.parametrize("rotations", GRIDS)
-def test_grouped(
-    contest: Contest, models: dict[int, Path], rotations: int, tmp_path: Path
-) -> None:
+def test_grouped(contest: Contest, models: dict[int, Path], rotations: int, tmp_path: Path) -> None:
     needed = GROUPED_BYTES * (rotations / 256) * (EDGE / 4096) ** 2
     if psutil.virtual_memory().available < needed:
         pytest.skip(f"the grouped convolution needs {needed / 1e9:.0f} GB of free memory here")
