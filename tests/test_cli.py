@@ -37,7 +37,7 @@ def test_a_broken_micrograph_is_listed_at_the_end_with_exit_code_1(tmp_path, noi
     (tmp_path / "mics/b [x].mrc").write_bytes(b"nonsense")
     text = run("pick", tmp_path / "mics", "-d", 60, "-m", tiny_model, "-o", tmp_path / "o", code=1)
     assert "Not picked: b [x].mrc:" in text.splitlines()[-1]
-    assert "1 micrographs" in text
+    assert "in 1 micrograph;" in text
 
 
 @pytest.mark.parametrize(

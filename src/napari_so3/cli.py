@@ -203,7 +203,7 @@ def _pick(
     open_folder(output, batch, overwrite)
     picker, diameter = batch.picker, batch.settings.diameter
     console.print(
-        f"{len(paths)} micrographs, {describe_device(where)}, model {escape(picker.name)} with "
+        f"{_count(len(paths), 'micrograph')}, {describe_device(where)}, model {escape(picker.name)} with "
         f"{len(picker.net.config.grid)} rotations at {picker.working_pixel_size(diameter):.3g} Å "
         f"per pixel, threshold {batch.threshold:g}",
         highlight=False,
@@ -251,7 +251,7 @@ def _show_progress(
                     progress.update(every, description=f"micrographs ({event.note})")
     picked = len(paths) - len(failures)
     console.print(
-        f"{found} picks in {picked} micrographs; RELION's list is {escape(str(output))}/"
+        f"{_count(found, 'pick')} in {_count(picked, 'micrograph')}; RELION's list is {escape(str(output))}/"
         "autopick.star",
         highlight=False,
         soft_wrap=True,
@@ -259,9 +259,14 @@ def _show_progress(
     return failures
 
 
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def _done_line(event: Done) -> str:
     how = "picked before" if event.reused else f"{event.seconds:.1f} s"
-    line = f"{event.path.name}: {event.picks} picks of {event.candidates} candidates, {how}"
+    picks, candidates = _count(event.picks, "pick"), _count(event.candidates, "candidate")
+    line = f"{event.path.name}: {picks} of {candidates}, {how}"
     return escape("\n  ".join((line, *event.warnings)))
 
 

@@ -73,7 +73,7 @@ class Scorer:
     device : torch.device
         Where to compute.
     workers : int, optional
-        CPU threads; all cores by default.
+        CPU threads; as many as torch uses by default.
     """
 
     def __init__(self, net: PickerNet, device: torch.device, workers: int | None = None) -> None:

@@ -8,7 +8,6 @@ with R groups. The head, with its single output channel, is split by rows (`_row
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -93,13 +92,13 @@ class DenseScorer:
     device : torch.device
         Where to compute.
     workers : int, optional
-        CPU threads, each carrying rotations of its own; all cores by default.
+        CPU threads, each carrying rotations of its own; as many as torch uses by default.
     """
 
     def __init__(self, net: PickerNet, device: torch.device, workers: int | None = None) -> None:
         self.config: PickerConfig = net.config
         self.device = device
-        self.workers = workers or (os.cpu_count() or 1)
+        self.workers = workers or torch.get_num_threads()
         with torch.inference_mode():
             self._layers = [
                 _Layer(layer.weight.to(device), layer.bias.to(device))
