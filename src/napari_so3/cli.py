@@ -203,7 +203,8 @@ def _pick(
     open_folder(output, batch, overwrite)
     picker, diameter = batch.picker, batch.settings.diameter
     console.print(
-        f"{_count(len(paths), 'micrograph')}, {describe_device(where)}, model {escape(picker.name)} with "
+        f"{_count(len(paths), 'micrograph')}, {describe_device(where)}, "
+        f"model {escape(picker.name)} with "
         f"{len(picker.net.config.grid)} rotations at {picker.working_pixel_size(diameter):.3g} Å "
         f"per pixel, threshold {batch.threshold:g}",
         highlight=False,
@@ -251,8 +252,8 @@ def _show_progress(
                     progress.update(every, description=f"micrographs ({event.note})")
     picked = len(paths) - len(failures)
     console.print(
-        f"{_count(found, 'pick')} in {_count(picked, 'micrograph')}; RELION's list is {escape(str(output))}/"
-        "autopick.star",
+        f"{_count(found, 'pick')} in {_count(picked, 'micrograph')}; RELION's list is "
+        f"{escape(str(output / 'autopick.star'))}",
         highlight=False,
         soft_wrap=True,
     )
