@@ -1,0 +1,1 @@
+"""What napari shows: docks, readers, writers and sample data."""

@@ -1,0 +1,63 @@
+import subprocess
+import sys
+from importlib import resources
+
+import pytest
+from npe2 import PluginManifest
+
+from napari_so3.widgets.reader import PATTERNS
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return PluginManifest.from_file(resources.files("napari_so3") / "napari.yaml")
+
+
+def test_napari_finds_the_manifest_of_the_installed_package(manifest):
+    assert PluginManifest.from_distribution("napari-so3").contributions == manifest.contributions
+
+
+def test_everything_it_names_can_be_imported(manifest):
+    manifest.validate_imports()
+
+
+def test_every_command_is_used(manifest):
+    contributions = manifest.contributions
+    used = {
+        part.command
+        for part in (
+            *contributions.readers,
+            *contributions.writers,
+            *contributions.widgets,
+            *contributions.sample_data,
+        )
+    }
+    assert used == {command.id for command in contributions.commands}
+
+
+def test_the_reader_is_asked_about_all_it_reads(manifest):
+    (reader,) = manifest.contributions.readers
+    assert tuple(reader.filename_patterns) == PATTERNS
+
+
+def test_the_dock_is_in_the_layers_menu(manifest):
+    entries = manifest.contributions.menus["napari/layers/annotate"]
+    assert [entry.command for entry in entries] == ["napari-so3.pick"]
+
+
+def test_numbers_of_the_preferences_have_both_limits(manifest):
+    # napari shows a number without a maximum as at most 99.99
+    properties = manifest.contributions.configurations["picking"].properties
+    assert set(properties) == {"model", "diameter", "threshold", "device"}
+    for each in properties.values():
+        if each.type == "number":
+            assert each.minimum <= each.default <= each.maximum
+
+
+def test_opening_the_dock_does_not_wait_for_torch():
+    code = (
+        "import sys, napari_so3.widgets.pick_dock, napari_so3.widgets.reader;"
+        "import napari_so3.widgets.writer, napari_so3.widgets.samples;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
