@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from napari_so3.io.files import atomic_path, remove_leftovers
+from napari_so3.io.files import atomic_path, remove_leftovers, shown_path
 
 
 def test_replaces_the_file_when_the_block_ends(tmp_path):
@@ -68,3 +68,12 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
     remove_leftovers(tmp_path)
     assert not kept.exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden.csv", "data.csv"]
+
+
+def test_paths_are_shown_relative_to_the_project_inside_it_only(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    assert shown_path(tmp_path / "project/Micrographs/m.mrc") == os.path.join(
+        "Micrographs", "m.mrc"
+    )
+    assert shown_path(tmp_path / "projects/m.mrc") == str(tmp_path / "projects/m.mrc")

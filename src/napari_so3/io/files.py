@@ -57,3 +57,21 @@ def remove_leftovers(folder: Path) -> None:
     for file in folder.iterdir():
         if _LEFTOVER.fullmatch(file.name):
             file.unlink(missing_ok=True)
+
+
+def shown_path(path: Path) -> str:
+    """Write a path as RELION wants it: relative to the project, which is the working folder.
+
+    Parameters
+    ----------
+    path : Path
+        Any path.
+
+    Returns
+    -------
+    str
+        Relative to the working folder if it is inside, else absolute.
+    """
+    absolute, here = os.path.abspath(path), os.getcwd()
+    inside = Path(absolute).is_relative_to(here)
+    return os.path.relpath(absolute, here) if inside else absolute

@@ -14,14 +14,13 @@ another model or diameter needs another folder, so that nothing is lost.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from napari_so3.io.files import atomic_path, remove_leftovers
+from napari_so3.io.files import atomic_path, remove_leftovers, shown_path
 from napari_so3.io.micrographs import MicrographError, micrograph_name, read_micrograph
 from napari_so3.io.star import StarError, write_autopick_star
 from napari_so3.picking.pick import PickError, find_picks, prepare
@@ -324,24 +323,6 @@ def write_list(output: Path, threshold: float, written: Collection[str] = ()) ->
 def _read(path: Path, batch: BatchSettings) -> tuple[Micrograph, WorkingImage]:
     micrograph = read_micrograph(path, batch.pixel_size)
     return micrograph, prepare(micrograph, batch.picker, batch.settings)
-
-
-def shown_path(path: Path) -> str:
-    """Write a path as RELION wants it: relative to the project, which is the working folder.
-
-    Parameters
-    ----------
-    path : Path
-        Any path.
-
-    Returns
-    -------
-    str
-        Relative to the working folder if it is inside, else absolute.
-    """
-    absolute, here = os.path.abspath(path), os.getcwd()
-    inside = os.path.commonpath((absolute, here)) == here
-    return os.path.relpath(absolute, here) if inside else absolute
 
 
 def _candidates_file(output: Path, path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.notifications import show_error
 
+from napari_so3.io.files import shown_path
 from napari_so3.io.star import StarError, write_picks_star
 from napari_so3.widgets.layers import KEY
 
@@ -70,9 +71,6 @@ def save_picks(layer: Points, path: Path) -> int:
 
 
 def _write(path: Path, data: NDArray[Any], attributes: dict[str, Any]) -> int:
-    # the module needs torch, which takes seconds to import
-    from napari_so3.picking.batch import shown_path
-
     if data.ndim != 2 or data.shape[1] != 2:
         raise StarError(
             f"{path.name}: the points have {data.shape[-1]} dimensions; "
