@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def local_maxima(
-    logits: NDArray[np.float32], floor: float
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def local_maxima(logits: NDArray[np.float32], floor: float) -> NDArray[np.int64]:
     """Find the pixels that no neighbour of the eight exceeds.
 
     Parameters
@@ -27,29 +25,32 @@ def local_maxima(
 
     Returns
     -------
-    index : ndarray
+    ndarray
         (n, 2) int64 rows and columns.
-    value : ndarray
-        (n,) float32 logits there.
     """
     highest = F.max_pool2d(torch.from_numpy(logits)[None], 3, stride=1, padding=1)[0].numpy()
     peak = (logits >= highest) & (logits > floor)
-    index = np.argwhere(peak)
-    return index, logits[peak]
+    return np.argwhere(peak)
 
 
 def _vertex(
     before: NDArray[np.float64], at: NDArray[np.float64], after: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Offset of the top of the parabola through three samples, within half a pixel."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Offset, within half a pixel, and rise of the top of the parabola through three samples."""
     curvature = before - 2 * at + after
     safe = np.where(curvature < -1e-9, curvature, -1.0)
     offset = np.where(curvature < -1e-9, 0.5 * (before - after) / safe, 0.0)
-    return np.clip(offset, -0.5, 0.5)
+    offset = np.clip(offset, -0.5, 0.5)
+    return offset, 0.5 * (after - before) * offset + 0.5 * curvature * offset**2
 
 
-def refine(logits: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.float64]:
+def refine(
+    logits: NDArray[np.float32], index: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Move peaks to the top of a parabola along each axis.
+
+    The top is also the better score: it does not depend on where the particle lies between the
+    pixels of the map, so that a micrograph that is shifted or turned gives the same scores.
 
     Parameters
     ----------
@@ -60,18 +61,21 @@ def refine(logits: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.
 
     Returns
     -------
-    ndarray
+    position : ndarray
         (n, 2) float64 rows and columns; peaks on the border stay where they are along that axis.
+    value : ndarray
+        (n,) float32 logits at the tops.
     """
     padded = np.pad(logits.astype(np.float64), 1, mode="edge")
     y, x = index[:, 0] + 1, index[:, 1] + 1
     at = padded[y, x]
-    dy = _vertex(padded[y - 1, x], at, padded[y + 1, x])
-    dx = _vertex(padded[y, x - 1], at, padded[y, x + 1])
+    dy, rise_y = _vertex(padded[y - 1, x], at, padded[y + 1, x])
+    dx, rise_x = _vertex(padded[y, x - 1], at, padded[y, x + 1])
     inside_y = (index[:, 0] > 0) & (index[:, 0] < logits.shape[0] - 1)
     inside_x = (index[:, 1] > 0) & (index[:, 1] < logits.shape[1] - 1)
     offset: NDArray[np.float64] = np.stack((dy * inside_y, dx * inside_x), axis=-1)
-    return index + offset
+    value = at + rise_y * inside_y + rise_x * inside_x
+    return index + offset, value.astype(np.float32)
 
 
 def suppress(

@@ -190,9 +190,10 @@ def find_picks(
     Picks
         All candidates above a low floor, best first; a threshold is a later filter.
     """
-    index, value = local_maxima(maps.logits, FLOOR)
+    index = local_maxima(maps.logits, FLOOR)
     rotation = maps.best_rotation[index[:, 0], index[:, 1]]
-    working = refine(maps.logits, index) * maps.step
+    position, value = refine(maps.logits, index)
+    working = position * maps.step
     angstrom = working * image.pixel_size
     kept = suppress(angstrom, value, settings.distance_angstrom)
     extent = np.array(image.pixels.shape) * image.pixel_size
