@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_so3.so3.aggregation import Aggregation
     from napari_so3.so3.projection import Basis
 
-DEFAULT_GRID = RotationGrid(12, 8)
+DEFAULT_GRID = RotationGrid(12, 8, antipodal=True)
 
 
 @dataclass(frozen=True)

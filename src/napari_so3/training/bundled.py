@@ -35,7 +35,7 @@ PIXELS_PER_DIAMETER = 20.0
 MAGNIFICATION = (0.85, 1.18)  # how wrong a diameter given by hand may be
 SIMULATED = (6, 6)  # micrographs per refresh, in sets of the weight of a real one
 FAST_GRID = RotationGrid(4, 4)
-FINAL_GRID = RotationGrid(12, 8, antipodal=True)  # mirrored micrographs give mirrored picks
+FINAL_GRID = PickerConfig().grid
 
 
 @dataclass(frozen=True)
