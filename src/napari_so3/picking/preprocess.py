@@ -5,8 +5,8 @@ Four steps, in this order:
 1. Non-finite and hot pixels (more than 10 robust standard deviations from the median) become the
    median: one of 1e9 would otherwise ring through the whole Fourier transform. The least-squares
    plane is taken out: the step from one border to the opposite one would ring too.
-2. Fourier crop to the working pixel size, with the true ratio of the sizes per axis; the first
-   pixel stays at 0.
+2. Fourier crop to the working pixel size, to the nearest odd number of pixels and with the true
+   ratio of the sizes per axis; the first pixel stays at 0.
 3. Local normalisation: the mean and the standard deviation in a Gaussian window of
    `WINDOW` particle diameters are taken out. Ice gradients and the levels on both sides of a
    carbon edge are slower than that and vanish; a global mean would leave them. The statistics are
@@ -243,7 +243,10 @@ def preprocess(
         The image and how its pixels lie on the micrograph.
     """
     ny, nx = image.shape
-    shape = tuple(max(1, round(n * pixel_size / working_pixel_size)) for n in (ny, nx))
+    # Odd sizes: a map of every second pixel then begins and ends at the border, and is the same
+    # map of the same pixels when the micrograph is turned or mirrored.
+    wanted = (n * pixel_size / working_pixel_size for n in (ny, nx))
+    shape = tuple(2 * max(0, round((n - 1) / 2)) + 1 for n in wanted)
     small = fourier_resample(mend_pixels(image), (shape[0], shape[1]))
     pixels = sign * normalise_locally(small, WINDOW * diameter / working_pixel_size)
     scale = (ny / shape[0], nx / shape[1])
