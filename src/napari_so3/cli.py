@@ -223,6 +223,7 @@ def _show_progress(
     from napari_so3.picking.batch import Begun, Done, Failed, pick_many
 
     failures: list[str] = []
+    boxes: set[int] = set()
     found = 0
     columns = (
         TextColumn("{task.description}"),
@@ -242,6 +243,7 @@ def _show_progress(
             elif isinstance(event, Done):
                 progress.advance(every)
                 found += event.picks
+                boxes.add(event.box)
                 console.print(_done_line(event), highlight=False, soft_wrap=True)
             elif isinstance(event, Failed):
                 progress.advance(every)
@@ -251,9 +253,10 @@ def _show_progress(
                 if event.note:
                     progress.update(every, description=f"micrographs ({event.note})")
     picked = len(paths) - len(failures)
+    advice = f"; a box of {' or '.join(map(str, sorted(boxes)))} pixels holds a particle"
     console.print(
         f"{_count(found, 'pick')} in {_count(picked, 'micrograph')}; RELION's list is "
-        f"{escape(str(output / 'autopick.star'))}",
+        f"{escape(str(output / 'autopick.star'))}{advice if boxes else ''}",
         highlight=False,
         soft_wrap=True,
     )

@@ -146,6 +146,13 @@ def test_what_cannot_be_picked_is_refused_in_a_sentence(tmp_path, scorer, image,
         run(micrograph, scorer)
 
 
+@pytest.mark.parametrize(
+    ("diameter", "pixel_size", "box"), [(150.0, 1.5, 150), (130.0, 1.5, 130), (131.0, 1.5, 132)]
+)
+def test_box_holds_one_and_a_half_diameters_and_is_even(diameter, pixel_size, box):
+    assert PickSettings(diameter).box_size(pixel_size) == box
+
+
 def test_settings_and_devices_are_checked():
     for diameter in (0.0, -5.0, float("nan"), 1e6):
         with pytest.raises(PickError, match="diameter"):

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -93,10 +95,37 @@ def test_gpu_out_of_memory_halves_the_chunk_and_then_takes_the_cpu(net, monkeypa
     monkeypatch.setattr(score, "DenseScorer", lambda *_: honest)
     scorer._dense = FullGpu()
     *progress, maps = scorer.score(image)
-    assert chunks == [64, 32, 16, 8, 4, 2, 1]
+    assert chunks == [16, 8, 4, 2, 1]
     np.testing.assert_array_equal(maps.logits, expected)
     assert "CPU" in progress[-1].note
     assert scorer.device == CPU
+
+
+def test_gpu_chunks_fit_the_free_memory(net, monkeypatch):
+    image = working((64, 64))
+    scorer = Scorer(net, CPU, 2)
+    honest, chunks = scorer._dense, []
+    each = honest.bytes_per_rotation(64 + 18, 64 + 18)
+
+    def stream(patch, chunk, keep):
+        chunks.append(chunk)
+        yield from honest.stream(patch, chunk, keep)
+
+    scorer._dense = SimpleNamespace(stream=stream, bytes_per_rotation=lambda *_: each)
+    scorer.device = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (5.5 * each / score.GPU_SHARE, 0))
+    list(scorer.score(image))
+    assert chunks == [5]
+
+
+def test_memory_of_a_rotation_is_that_of_its_maps(net):
+    dense = Scorer(net, CPU)._dense
+    shapes = []
+    x = torch.randn(1, 1, 60, 70)
+    for layer in (net.lift, net.conv2, net.conv3, net.head):
+        x = layer(x)
+        shapes.append(x[0, 0].numel())
+    assert dense.bytes_per_rotation(60, 70) == 4 * sum(shapes)
 
 
 @pytest.mark.gpu

@@ -194,6 +194,23 @@ def test_blobs_take_a_third_of_the_weights():
     assert len(basis_positions(5, "blob")) == 33
 
 
+@pytest.mark.parametrize("basis", ["voxel", "blob"])
+def test_matched_filters_find_the_rotation(basis):
+    """A clean image of an asymmetric volume answers most in the map of its own rotation."""
+    size, grid = 13, RotationGrid(12, 8)
+    operator = RotateProject(grid, size, basis)
+    positions = basis_positions(size, basis)
+    centres = torch.randn(6, 3) * 2.0
+    weight = torch.exp(-torch.cdist(positions, centres).square() / 3).sum(dim=1)
+    filters = operator(weight[None]).flatten(1)
+    filters = filters - filters.mean(dim=1, keepdim=True)
+    filters = filters / filters.norm(dim=1, keepdim=True)
+    assert (filters @ filters.T).argmax(dim=1).tolist() == list(range(len(grid)))
+    near = grid.neighbour_weights() > 0
+    cosine = filters @ filters.T
+    assert float(cosine[near].mean()) > float(cosine[~near].mean()) + 0.1
+
+
 @pytest.mark.parametrize("bad", [{"size": 0}, {"basis": "wavelet"}])
 def test_nonsense_is_refused(bad):
     with pytest.raises(ValueError):

@@ -90,12 +90,16 @@ class Begun:
 
 @dataclass(frozen=True)
 class Done:
-    """A micrograph is picked, or its candidates were there already (``reused``)."""
+    """A micrograph is picked, or its candidates were there already (``reused``).
+
+    ``box`` is the suggested edge of a box for extraction, micrograph pixels.
+    """
 
     index: int
     path: Path
     candidates: int
     picks: int
+    box: int
     seconds: float
     reused: bool
     warnings: tuple[str, ...] = ()
@@ -276,8 +280,8 @@ def _pick_one(
             picks.write_csv(candidates)  # last: its presence says that the micrograph is done
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror or error}).") from error
-    seconds = time.monotonic() - begin
-    yield Done(index, path, len(picks), len(chosen), seconds, reused, warnings)
+    box, seconds = int(picks.provenance["box"]), time.monotonic() - begin
+    yield Done(index, path, len(picks), len(chosen), box, seconds, reused, warnings)
 
 
 def write_list(output: Path, threshold: float, written: Collection[str] = ()) -> int:

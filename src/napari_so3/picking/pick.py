@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ class PickSettings:
 
     DISTANCE = 0.5
     MARGIN = 0.25
+    BOX = 1.5
 
     def __post_init__(self) -> None:
         if not 10.0 <= self.diameter <= 5000.0:
@@ -66,6 +68,21 @@ class PickSettings:
     def margin_angstrom(self) -> float:
         """Edge margin, Å."""
         return self.MARGIN * self.diameter if self.margin is None else self.margin
+
+    def box_size(self, pixel_size: float) -> int:
+        """Suggest a box for extraction: one and a half diameters, even as RELION wants it.
+
+        Parameters
+        ----------
+        pixel_size : float
+            Å per pixel of the micrograph.
+
+        Returns
+        -------
+        int
+            Edge of the box, micrograph pixels.
+        """
+        return 2 * math.ceil(self.BOX * self.diameter / pixel_size / 2)
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -215,6 +232,7 @@ def provenance(micrograph: Micrograph, picker: Picker, settings: PickSettings) -
         "pixel_size": micrograph.pixel_size,
         "pixel_size_source": micrograph.pixel_size_source,
         "shape": list(micrograph.data.shape),
+        "box": settings.box_size(micrograph.pixel_size or 1.0),
     }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_so3.so3.rotations import RotationGrid
 
 TILE = 256  # score-map pixels along an edge
-GPU_CHUNK = 64  # rotations; halved until it fits
+GPU_SHARE = 0.3  # of the free memory for feature maps; the rest is workspace and reserve
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class ScoreProgress:
 class Scorer:
     """A network made ready for many images on one device.
 
-    On a GPU the rotations go in chunks that are halved when memory runs out; if a single one does
-    not fit, the CPU takes over and `note` says so.
+    On a GPU the rotations go in chunks that fit the free memory, and are halved if it runs out all
+    the same; if a single one does not fit, the CPU takes over and `note` says so.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Scorer:
         self._net, self._workers = net, workers
         self.device = device
         self._dense = DenseScorer(net, device, workers)
-        self._chunk = GPU_CHUNK
+        self._chunk = len(net.config.grid)
         self.note = ""
 
     def score(
@@ -129,6 +129,10 @@ class Scorer:
         yield ScoreMaps(logits, best, step, config.grid, keep)
 
     def _stream(self, patch: Tensor, keep: Tensor | None) -> Iterator[RotationStream | int]:
+        if self.device.type == "cuda":
+            free = GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]
+            fits = int(free / self._dense.bytes_per_rotation(*patch.shape[-2:]))
+            self._chunk = max(1, min(self._chunk, fits))
         while True:
             try:
                 yield from self._dense.stream(patch, self._chunk, keep)

@@ -164,6 +164,26 @@ class DenseScorer:
                 y = F.conv2d(y, weight, bias, stride, groups=groups).relu_()
         return F.conv2d(y.float(), *head, groups=n)[0]
 
+    def bytes_per_rotation(self, height: int, width: int) -> int:
+        """Memory that one rotation of an image takes on its way through the layers.
+
+        Parameters
+        ----------
+        height, width : int
+            Size of the image, pixels.
+
+        Returns
+        -------
+        int
+            Bytes of all feature maps in float32.
+        """
+        size, total = [height, width], 0
+        for i, layer in enumerate(self._layers):
+            step = self.config.stride if i == 0 else 1
+            size = [(n - layer.weight.shape[-1]) // step + 1 for n in size]
+            total += 4 * len(layer.bias) * size[0] * size[1]
+        return total
+
     def chunks(self, size: int) -> list[range]:
         """Cut the rotations into ranges of at most ``size``."""
         n = self.n_rotations
