@@ -52,6 +52,16 @@ def test_tiles_have_no_seams(net, monkeypatch):
     assert (tiled.best_rotation == whole.best_rotation).mean() > 0.99
 
 
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 32, 33, 257])
+def test_cuts_cover_the_length_in_pieces_of_nearly_one_size(length):
+    pieces = score.cut(length, 16)
+    assert [i for piece in pieces for i in range(length)[piece]] == list(range(length))
+    sizes = [piece.stop - piece.start for piece in pieces]
+    assert max(sizes) <= 16
+    assert max(sizes) - min(sizes) <= 1
+    assert len(pieces) == -(-length // 16)
+
+
 def test_best_rotation_is_the_largest_of_the_kept_logits(net):
     maps = run(net, working((64, 64)), keep_rotations=True)
     np.testing.assert_array_equal(maps.rotations.float().argmax(0).numpy(), maps.best_rotation)

@@ -59,6 +59,13 @@ def test_extreme_logits_stay_finite_and_keep_a_gradient(value):
     assert float(logits.grad.sum()) > 0.9
 
 
+@pytest.mark.parametrize("value", [-600.0, -90.0, 90.0, 600.0])
+def test_stream_stays_finite(value):
+    stream = RotationStream(256)
+    stream.update(torch.full((256, 1), value), 0)
+    assert bool(torch.isfinite(stream.finish()).all())
+
+
 @pytest.mark.parametrize("how", ["al1", "max", "lse"])
 @pytest.mark.parametrize("prior", [0.5, 0.1])
 def test_gradient(how, prior):

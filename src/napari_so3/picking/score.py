@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from napari_so3.so3.networks import PickerNet
     from napari_so3.so3.rotations import RotationGrid
 
-TILE = 256  # score-map pixels along an edge
+TILE = 320  # score-map pixels along an edge, at most
 GPU_SHARE = 0.3  # of the free memory for feature maps; the rest is workspace and reserve
 
 
@@ -110,10 +112,8 @@ class Scorer:
         logits = np.zeros((height, width), np.float32)
         best = np.zeros((height, width), np.int16)
         keep = torch.zeros(n, height, width, dtype=torch.float16) if keep_rotations else None
-        corners = [(i, j) for i in range(0, height, TILE) for j in range(0, width, TILE)]
-        for tile, (i, j) in enumerate(corners):
-            rows = slice(i, min(i + TILE, height))
-            cols = slice(j, min(j + TILE, width))
+        tiles = [(rows, cols) for rows in cut(height, TILE) for cols in cut(width, TILE)]
+        for tile, (rows, cols) in enumerate(tiles):
             patch = padded[
                 ...,
                 rows.start * step : (rows.stop - 1) * step + field,
@@ -125,7 +125,7 @@ class Scorer:
                     logits[rows, cols] = done.finish().cpu().numpy()
                     best[rows, cols] = done.best_rotation.cpu().numpy().astype(np.int16)
                 else:
-                    yield ScoreProgress(tile * n + done, len(corners) * n, self.note)
+                    yield ScoreProgress(tile * n + done, len(tiles) * n, self.note)
         yield ScoreMaps(logits, best, step, config.grid, keep)
 
     def _stream(self, patch: Tensor, keep: Tensor | None) -> Iterator[RotationStream | int]:
@@ -145,6 +145,24 @@ class Scorer:
             self.device = torch.device("cpu")
             self._dense = DenseScorer(self._net, self.device, self._workers)
             self.note = "the GPU's memory is full; going on with the CPU"
+
+
+def cut(length: int, most: int) -> list[slice]:
+    """Cut a length into the fewest pieces of at most ``most``, as equal as can be.
+
+    Parameters
+    ----------
+    length, most : int
+        Pixels.
+
+    Returns
+    -------
+    list of slice
+        One after another.
+    """
+    n = math.ceil(length / most)
+    edges = [length * i // n for i in range(n + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def pad_reflect(image: Tensor, margin: int) -> Tensor:

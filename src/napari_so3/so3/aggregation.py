@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Aggregation = Literal["al1", "max", "lse"]
 
+SMALLEST = 1e-45  # of float32: a sum that has underflown stays finite as a logarithm
+
 
 def al1_bias(n_rotations: int, prior: float = 0.5) -> float:
     """Bias per rotation that makes all-zero logits an AL1 probability of ``prior``.
@@ -165,10 +167,9 @@ class RotationStream:
 
     def _chunk(self, logits: Tensor) -> Tensor:
         """Sum over a chunk: of softplus for AL1, otherwise of exp, as its logarithm."""
-        logits = logits.double()
-        if self.how == "al1":
-            return F.softplus(logits + self._bias, threshold=40.0).sum(dim=0)
-        return torch.logsumexp(logits, dim=0)
+        if self.how == "al1":  # float32 holds softplus to its last digits down to logits of -87
+            return F.softplus(logits.float() + self._bias).sum(dim=0, dtype=torch.float64)
+        return torch.logsumexp(logits.double(), dim=0)
 
     def _merge(self, total: Tensor, best: Tensor, index: Tensor) -> None:
         assert self._sum is not None
@@ -192,7 +193,7 @@ class RotationStream:
         if self._sum is None:
             raise ValueError("no rotation was added to the stream")
         if self.how == "al1":
-            return _log_expm1(self._sum.log()).float()
+            return _log_expm1(self._sum.clamp(min=SMALLEST).log()).float()
         if self.how == "max":
             return self.best
         return (self._sum - math.log(self.n_rotations)).float()
