@@ -9,7 +9,7 @@ from napari_so3.picking.picker import load_picker
 from napari_so3.so3.networks import PickerConfig, PickerNet
 from napari_so3.so3.rotations import RotationGrid
 from napari_so3.training import bundled
-from napari_so3.training.bundled import DataSet, read_training_part, simulate_labelled
+from napari_so3.training.bundled import DataSet, read_part, simulate_labelled
 from napari_so3.training.fit import FitConfig, fit, tile_loss
 from napari_so3.training.tiles import LabelledMicrograph, prepare_target
 
@@ -89,13 +89,16 @@ def tiny_data(tmp_path, noise_mrc):
 
 
 def test_held_out_micrographs_are_not_read(tmp_path, tiny_data):
-    (labelled,) = read_training_part(tmp_path, tiny_data)
+    (labelled,) = read_part(tmp_path, tiny_data)
     np.testing.assert_allclose(labelled.points, [[60, 50], [90, 210]])
 
 
 def test_held_out_part_of_the_real_data(data_dir):
-    counts = [len(read_training_part(data_dir, what)) for what in bundled.DATA_SETS]
-    assert counts == [10, 13, 3]
+    counts = [
+        [len(read_part(data_dir, what, held_out)) for what in bundled.DATA_SETS]
+        for held_out in (False, True)
+    ]
+    assert counts == [[10, 13, 3], [3, 2, 1]]
 
 
 def test_the_recipe_writes_a_model(tmp_path, tiny_data, monkeypatch):

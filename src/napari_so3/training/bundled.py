@@ -94,8 +94,8 @@ DATA_SETS = (
 )
 
 
-def read_training_part(data: Path, what: DataSet) -> list[LabelledMicrograph]:
-    """Read the micrographs of a data set that are not held out.
+def read_part(data: Path, what: DataSet, held_out: bool = False) -> list[LabelledMicrograph]:
+    """Read the training or the held-out micrographs of a data set.
 
     Parameters
     ----------
@@ -103,6 +103,8 @@ def read_training_part(data: Path, what: DataSet) -> list[LabelledMicrograph]:
         Data folder.
     what : DataSet
         Which set.
+    held_out : bool
+        Which of the two.
 
     Returns
     -------
@@ -116,7 +118,7 @@ def read_training_part(data: Path, what: DataSet) -> list[LabelledMicrograph]:
     """
     labelled = []
     for star in sorted((data / what.coordinates).glob("*.star")):
-        if star.name.startswith(what.held_out):
+        if star.name.startswith(what.held_out) != held_out:
             continue
         table = read_coordinates(star)
         path = data / what.micrographs / f"{star.stem}.mrc"
@@ -171,7 +173,7 @@ def train(
         Seed of weights and tiles.
     """
     torch.manual_seed(seed)
-    real = [read_training_part(data, what) for what in DATA_SETS]
+    real = [read_part(data, what) for what in DATA_SETS]
     fast = replace(PickerConfig(), grid=FAST_GRID)
     field, step = fast.receptive_field, fast.stride
 
