@@ -101,6 +101,34 @@ def test_a_micrograph_that_changed_is_picked_again(tmp_path, noise_mrc, batch):
     assert not run([path], tmp_path / "out", batch)[0].reused
 
 
+def test_damaged_candidates_are_made_again(tmp_path, noise_mrc, batch):
+    path, output = noise_mrc("m.mrc"), tmp_path / "out"
+    run([path], output, batch)
+    table = output / "candidates/m.csv"
+    whole = table.read_text()
+    table.write_text(whole.splitlines()[0] + "\ny,x\n1,2\n")
+    (again,) = run([path], output, batch)
+    assert not again.reused
+    assert table.read_text() == whole
+
+
+def test_a_micrograph_that_broke_leaves_the_list(tmp_path, noise_mrc, batch):
+    paths, output = [noise_mrc("a.mrc"), noise_mrc("b.mrc", seed=1)], tmp_path / "out"
+    run(paths, output, batch)
+    paths[0].write_bytes(b"nonsense")
+    failed, _ = run(paths, output, batch)
+    assert isinstance(failed, Failed)
+    listed = starfile.read(output / "autopick.star", always_dict=True)["coordinate_files"]
+    assert [name.endswith("b.mrc") for name in listed["rlnMicrographName"]] == [True]
+
+
+def test_a_micrograph_that_vanishes_is_named(tmp_path, noise_mrc, batch):
+    path, output = noise_mrc("a.mrc"), tmp_path / "out"
+    path.unlink()
+    (failed,) = run([path], output, batch)
+    assert failed.reason.startswith("a.mrc: ")
+
+
 def test_one_bad_file_does_not_end_the_run(tmp_path, noise_mrc, batch):
     good = [noise_mrc("a.mrc"), noise_mrc("z.mrc")]
     bad = tmp_path / "b.mrc"
@@ -129,9 +157,10 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, batch):
     with pytest.raises(OutputError, match="file"):
         open_folder(tmp_path / "file", batch)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/picking.json").write_text("{")
-    with pytest.raises(OutputError, match="damaged"):
-        open_folder(tmp_path / "out", batch)
+    for text in ("{", "[]"):
+        (tmp_path / "out/picking.json").write_text(text)
+        with pytest.raises(OutputError, match="damaged"):
+            open_folder(tmp_path / "out", batch)
 
 
 def test_two_micrographs_of_one_name_are_refused(tmp_path):

@@ -158,6 +158,8 @@ def open_folder(output: Path, batch: BatchSettings, overwrite: bool = False) -> 
         for folder in (output, output / CANDIDATES):
             remove_leftovers(folder)
         before = json.loads(run_file.read_text()) if run_file.exists() else identity
+        if not isinstance(before, dict):
+            raise OutputError(_damaged(run_file))
         if before != identity:
             if not overwrite:
                 changed = [k for k in identity if before.get(k) != identity[k]]
@@ -171,11 +173,13 @@ def open_folder(output: Path, batch: BatchSettings, overwrite: bool = False) -> 
         with atomic_path(run_file) as temporary:
             temporary.write_text(json.dumps(identity, indent=1) + "\n")
     except json.JSONDecodeError as error:
-        raise OutputError(
-            f"{run_file}: is damaged; delete the folder or choose another with -o."
-        ) from error
+        raise OutputError(_damaged(run_file)) from error
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror or error}).") from error
+
+
+def _damaged(run_file: Path) -> str:
+    return f"{run_file}: is damaged; delete the folder or choose another with -o."
 
 
 def pick_many(
@@ -216,6 +220,9 @@ def pick_many(
                     yield from _pick_one(index, path, output, batch, scorer, ahead)
                 except MemoryError:
                     yield Failed(index, path, f"{path.name}: does not fit into memory.")
+                except OSError as error:
+                    reason = f"{path.name}: cannot be read ({error.strerror or error})."
+                    yield Failed(index, path, reason)
                 except (MicrographError, PickError, StarError) as error:
                     yield Failed(index, path, str(error))
         finally:
@@ -261,10 +268,10 @@ def _pick_one(
     yield Begun(index, path)
     candidates = _candidates_file(output, path)
     warnings: tuple[str, ...] = ()
-    reused = _is_done(path, output, batch)
-    if reused:
-        picks = Picks.read_csv(candidates)
-    else:
+    picks = _earlier_picks(path, output, batch)
+    reused = picks is not None
+    if picks is None:
+        candidates.unlink(missing_ok=True)  # of another file, or damaged
         micrograph, image = ahead.take(index)
         warnings = micrograph.header_warnings
         for event in scorer.score(image):
@@ -272,6 +279,7 @@ def _pick_one(
                 picks = find_picks(event, image, micrograph, batch.picker, batch.settings)
             else:
                 yield event
+        assert picks is not None
         picks = Picks(picks.table, shown_path(path), picks.provenance | _source(path))
     chosen = picks.above(batch.threshold)
     try:
@@ -341,6 +349,16 @@ def _source(path: Path) -> dict[str, object]:
     """Describe the file, to tell later whether it is still the one that was picked."""
     stat = path.stat()
     return {"file_bytes": stat.st_size, "file_modified": stat.st_mtime}
+
+
+def _earlier_picks(path: Path, output: Path, batch: BatchSettings) -> Picks | None:
+    """Read the candidates that an earlier run has left, if they can be used again."""
+    if not _is_done(path, output, batch):
+        return None
+    try:
+        return Picks.read_csv(_candidates_file(output, path))
+    except PicksError:
+        return None
 
 
 def _is_done(path: Path, output: Path, batch: BatchSettings) -> bool:
