@@ -86,6 +86,7 @@ def test_picks_turn_with_real_micrographs(tmp_path, data_dir, scorer, turn, back
     picker = load_picker("general")
     for path, pixel_size, diameter in [
         ("apoferritin_10146/micrographs/May08_05_57_01.mrc", 1.5, 130.0),
+        ("bgal_10017/micrographs/Falcon_2012_06_12-16_44_07_0.mrc", 7.08, 180.0),
         ("t20s_10025/micrographs/14sep05c_c_00003gr_00014sq_00011hl_00003es.mrc", 7.894, 150.0),
     ]:
         image = read_micrograph(data_dir / path, pixel_size).to_float32()

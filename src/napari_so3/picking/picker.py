@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -56,16 +56,9 @@ class Picker:
 
     def with_grid(self, grid: RotationGrid) -> Picker:
         """Return the same picker on other rotations."""
-        fingerprint = f"{self.fingerprint}-{grid.n_directions}x{grid.n_psi}"
-        return Picker(
-            self.net.with_grid(grid).eval(),
-            self.name,
-            self.pixels_per_diameter,
-            self.sign,
-            self.threshold,
-            self.training,
-            fingerprint,
-        )
+        kind = "antipodal" if grid.antipodal else "fibonacci"
+        fingerprint = f"{self.fingerprint}-{grid.n_directions}x{grid.n_psi}-{kind}"
+        return replace(self, net=self.net.with_grid(grid).eval(), fingerprint=fingerprint)
 
     def save(self, path: str | Path) -> None:
         """Write the model file (safetensors with a JSON header), replacing what is there.

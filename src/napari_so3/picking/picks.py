@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COLUMNS = ("y", "x", "logit", "probability", "rotation", "rot", "tilt", "psi")
-# Five digits keep a pick to a hundredth of a pixel and a logit to what float32 scores repeat.
+# Decimals of a table on disk: finer than a pick is found, and than float32 scores repeat.
 DIGITS = {"y": 3, "x": 3, "logit": 5, "probability": 6, "rot": 3, "tilt": 3, "psi": 3}
 MARK = "# napari-so3 picks: "
 
