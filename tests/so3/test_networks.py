@@ -216,3 +216,24 @@ def test_gpu_scores_keep_the_order_of_the_cpu():
     x = torch.randn(1, 1, 128, 128)
     gpu = run(DenseScorer(net, torch.device("cuda")), x).finish().cpu()
     assert_same_order(run(DenseScorer(net, CPU), x).finish(), gpu)
+
+
+@pytest.mark.parametrize("out_channels", [1, 3])
+def test_a_layer_is_one_grouped_convolution(out_channels):
+    """Rotation by rotation and row by row, as on the CPU: the same values and gradients."""
+    grid = RotationGrid(2, 4)
+    layer = SO3Conv2d(RotateProject(grid, 5), 2, out_channels)
+    x = torch.randn(3, len(grid), 2, 11, 12, requires_grad=True)
+    got = layer(x)
+    flat = layer.filters().flatten(0, 1)
+    expected = torch.nn.functional.conv2d(
+        x.flatten(1, 2), flat, layer.bias.repeat(len(grid)), groups=len(grid)
+    ).reshape(got.shape)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+    weights = torch.randn_like(got)
+    for parameter in (x, layer.weight, layer.bias):
+        ours, theirs = (
+            torch.autograd.grad((y * weights).sum(), parameter, retain_graph=True)[0]
+            for y in (got, expected)
+        )
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)

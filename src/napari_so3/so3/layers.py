@@ -102,10 +102,26 @@ class SO3Conv2d(_ProjectedConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, R, Cin, H, W) to (B, R, Cout, H', W'), without padding."""
+        filters = self.filters()  # (R, Cout, Cin, k, k)
+        if x.device.type == "cpu":
+            convolve = _row_by_row if self.out_channels == 1 == self.stride else F.conv2d
+            maps = zip(x.unbind(1), filters.unbind(0), strict=True)
+            return torch.stack([convolve(m, f, self.bias, self.stride) for m, f in maps], dim=1)
         n = len(self.project.grid)
-        filters = self.filters().flatten(0, 1)  # (R*Cout, Cin, k, k)
-        out = F.conv2d(x.flatten(1, 2), filters, self.bias.repeat(n), self.stride, groups=n)
+        flat, bias = filters.flatten(0, 1), self.bias.repeat(n)
+        out = F.conv2d(x.flatten(1, 2), flat, bias, self.stride, groups=n)
         return out.reshape(len(x), n, self.out_channels, *out.shape[2:])
+
+
+def _row_by_row(x: Tensor, filters: Tensor, bias: Tensor, _stride: int) -> Tensor:
+    """Convolve to one channel: the rows of the filter as output channels, added up row-shifted.
+
+    On the CPU a convolution with a single output channel is several times slower than its rows.
+    """
+    rows = F.conv2d(x, filters[0].transpose(0, 1).unsqueeze(2))  # (k, Cin, 1, k) -> (B, k, H, W')
+    height = x.shape[-2] - filters.shape[-2] + 1
+    shifted = [rows[:, i : i + height].unsqueeze(1) for i, rows in enumerate(rows.unbind(1))]
+    return torch.stack(shifted).sum(0) + bias[:, None, None]
 
 
 class SO3BatchNorm2d(nn.BatchNorm2d):
