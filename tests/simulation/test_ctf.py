@@ -75,6 +75,34 @@ def test_applying_keeps_odd_shapes_and_scales_the_mean_by_the_amplitude_contrast
     assert float(imaged.sum()) == pytest.approx(-0.1 * float(image.sum()), rel=1e-4)
 
 
+@pytest.mark.parametrize("angle", [0.0, 20.0, 100.0])
+@pytest.mark.parametrize(("voltage", "phase"), [(300.0, 0.0), (200.0, 70.0)])
+def test_torch_ctf_gives_the_same_with_the_other_sign(angle, voltage, phase):
+    torch_ctf = pytest.importorskip("torch_ctf")
+    ctf = CTF(
+        voltage_kv=voltage,
+        defocus_u=20_000.0,
+        defocus_v=16_000.0,
+        astigmatism_angle=angle,
+        phase_shift=phase,
+        b_factor=0.0,
+    )
+    theirs = torch_ctf.calculate_ctf_2d(
+        defocus=1.8,
+        astigmatism=0.2,
+        astigmatism_angle=angle,
+        voltage=voltage,
+        spherical_aberration=ctf.cs_mm,
+        amplitude_contrast=ctf.amplitude_contrast,
+        phase_shift=phase,
+        pixel_size=3.0,
+        image_shape=(96, 80),
+        rfft=True,
+        fftshift=False,
+    )
+    torch.testing.assert_close(evaluate_ctf(ctf, (96, 80), 3.0), -theirs, atol=1e-4, rtol=0)
+
+
 def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match="voltage"):
         CTF(voltage_kv=0.0)

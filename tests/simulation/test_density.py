@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from napari_so3.simulation.density import PseudoAtoms, barrel, project, random_protein
+from napari_so3.simulation.density import PseudoAtoms, barrel, random_protein
 from napari_so3.so3.rotations import euler_to_matrix, random_rotations
 
 
@@ -26,7 +26,7 @@ def test_an_atom_lands_where_the_rotation_sends_it(shape):
     matrices = random_rotations(20, seeded())
     shift = torch.rand(20, 2, generator=seeded(1), dtype=torch.float64) - 0.5
 
-    images = project(atom, matrices, shape, 4.0, shift)
+    images = atom.project(matrices, shape, 4.0, shift)
 
     for image, r, (dy, dx) in zip(images, matrices, shift, strict=True):
         x, y, _ = (r @ x0).tolist()
@@ -42,7 +42,7 @@ def test_rotations_mean_what_relion_means():
     z = torch.tensor([[0.0, 0.0, 60.0]], dtype=torch.float64)
     atom = PseudoAtoms(z, torch.ones(1, dtype=torch.float64), sigma=6.0)
 
-    image = project(atom, euler_to_matrix(*angles)[None], (41, 41), 4.0)[0]
+    image = atom.project(euler_to_matrix(*angles)[None], (41, 41), 4.0)[0]
 
     x, y, _ = Rotation.from_euler("ZYZ", angles, degrees=True).as_matrix().T @ [0.0, 0.0, 60.0]
     expected = torch.tensor([20 + y / 4, 20 + x / 4], dtype=torch.float64)
@@ -52,8 +52,8 @@ def test_rotations_mean_what_relion_means():
 def test_a_larger_psi_turns_the_image_by_rot90():
     protein = random_protein(seeded(3), 150.0)
     rot, tilt = 33.0, 62.0
-    here, turned = project(
-        protein, euler_to_matrix(rot, tilt, torch.tensor([17.0, 107.0])), (61, 61), 4.0
+    here, turned = protein.project(
+        euler_to_matrix(rot, tilt, torch.tensor([17.0, 107.0])), (61, 61), 4.0
     )
 
     torch.testing.assert_close(turned, torch.rot90(here, 1, (0, 1)), atol=1e-8, rtol=1e-4)
@@ -65,7 +65,7 @@ def test_mass_is_conserved_at_any_pose_shift_and_pixel_size(pixel_size):
     protein = random_protein(seeded(4), 160.0)
     n = math.ceil(260 / pixel_size)
     shift = torch.rand(10, 2, generator=seeded())
-    images = project(protein, random_rotations(10, seeded()), (n, n + 3), pixel_size, shift)
+    images = protein.project(random_rotations(10, seeded()), (n, n + 3), pixel_size, shift)
 
     mass = images.sum((1, 2)).double() * pixel_size**2
     torch.testing.assert_close(mass, protein.amplitudes.sum().expand(10), rtol=1e-4, atol=0)
@@ -74,11 +74,11 @@ def test_mass_is_conserved_at_any_pose_shift_and_pixel_size(pixel_size):
 def test_the_barrel_has_d7_symmetry_and_no_more():
     r = random_rotations(1, seeded())[0]
     group = torch.from_numpy(Rotation.create_group("D7").as_matrix())
-    images = project(barrel(), r @ group, (70, 70), 3.0)
+    images = barrel().project(r @ group, (70, 70), 3.0)
     torch.testing.assert_close(images, images[:1].expand_as(images), atol=1e-5, rtol=1e-4)
 
     d8 = torch.from_numpy(Rotation.create_group("D8").as_matrix())
-    images = project(barrel(), r @ d8, (70, 70), 3.0)
+    images = barrel().project(r @ d8, (70, 70), 3.0)
     assert (images - images[:1]).abs().max() > 0.05 * images.max()
 
 
@@ -114,6 +114,6 @@ def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="pseudo-atoms need"):
         PseudoAtoms(torch.zeros(3, 2), torch.ones(3), 5.0)
     with pytest.raises(ValueError, match="shifts"):
-        project(barrel(), random_rotations(3), (20, 20), 8.0, torch.zeros(2, 2))
+        barrel().project(random_rotations(3), (20, 20), 8.0, torch.zeros(2, 2))
     with pytest.raises(ValueError, match="pixel size"):
-        project(barrel(), random_rotations(1), (20, 20), 0.0)
+        barrel().project(random_rotations(1), (20, 20), 0.0)

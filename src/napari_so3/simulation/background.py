@@ -1,23 +1,29 @@
-"""What a micrograph shows besides particles, in units of the standard deviation of its noise."""
+"""What a micrograph shows besides proteins, in units of the standard deviation of its noise."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from napari_so3.simulation.ctf import apply_ctf
+from napari_so3.simulation.layout import Discs
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-_WHITE, _COLOURED = 0.9, 0.45
-_COLOUR_EXPONENT = 0.7
+    from napari_so3.simulation.ctf import CTF
+
+_COLOUR_EXPONENT = 0.35
+_SEEN = 0.6  # share of structural noise that went through the microscope as the particles do
+_FADING = 800.0  # Å^2, B-factor of it: what moves under the beam
 _HOLE_RADIUS = 6000.0
 
 
 def coloured_noise(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Draw noise whose amplitude falls as 1/f^0.7.
+    """Draw noise whose amplitude falls as 1/f^0.35.
 
     Returns
     -------
@@ -33,17 +39,64 @@ def coloured_noise(shape: tuple[int, int], generator: torch.Generator) -> Tensor
     return noise / noise.std()
 
 
-def detector_noise(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Draw the noise of an empty micrograph: mostly white, partly 1/f^0.7.
+def structural_noise(
+    shape: tuple[int, int], pixel_size: float, ctf: CTF, generator: torch.Generator
+) -> Tensor:
+    """Draw the noise of ice: mostly shaped by the CTF, as particles are, else 1/f^0.35.
+
+    Together with white noise this gives the power spectra of vitreous ice around real particles
+    (docs/contact_sheet.py compares them).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Size (ny, nx).
+    pixel_size : float
+        Å per pixel.
+    ctf : CTF
+        Settings of the microscope.
+    generator : torch.Generator
+        Source of randomness.
 
     Returns
     -------
     Tensor
         (ny, nx) float32, mean 0, standard deviation 1.
     """
-    white = torch.randn(shape, generator=generator)
-    noise = _WHITE * white + _COLOURED * coloured_noise(shape, generator)
+    faded = replace(ctf, b_factor=ctf.b_factor + _FADING)
+    seen = apply_ctf(torch.randn(shape, generator=generator), faded, pixel_size)
+    noise = math.sqrt(_SEEN) * seen / seen.std()
+    noise += math.sqrt(1 - _SEEN) * coloured_noise(shape, generator)
     return (noise - noise.mean()) / noise.std()
+
+
+def shot_noise(
+    expected: Tensor, electrons: float, share: float, generator: torch.Generator
+) -> tuple[Tensor, float]:
+    """Count electrons instead of seeing what is expected.
+
+    Parameters
+    ----------
+    expected : Tensor
+        (ny, nx) what is expected, in units of the standard deviation of the whole noise.
+    electrons : float
+        Electrons per pixel where 0 is expected.
+    share : float
+        Share of the counting in the variance of the whole noise; sets the contrast.
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    image : Tensor
+        (ny, nx) float32: counts, brought to the scale of what is expected.
+    counted : float
+        Mean number of electrons per pixel.
+    """
+    unit = math.sqrt(electrons / share)  # electrons per standard deviation of the noise
+    rate = (electrons + unit * expected.cpu()).clamp(min=0.0)
+    counts = torch.poisson(rate, generator=generator)
+    return ((counts - electrons) / unit).to(expected.device), float(counts.mean())
 
 
 def ice_gradient(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -88,33 +141,15 @@ def carbon_film(shape: tuple[int, int], pixel_size: float, generator: torch.Gene
     return torch.sigmoid((distance - edge) / (25.0 / pixel_size))
 
 
-@dataclass(frozen=True, eq=False)
-class Crystals:
-    """Ice crystals: where they are, pixels.
-
-    Parameters
-    ----------
-    centres : Tensor
-        (n, 2) float64 (y, x), pixels.
-    radii : Tensor
-        (n,) float64 mean radii, pixels.
-    """
-
-    centres: Tensor
-    radii: Tensor
-
-
-def draw_crystals(
-    n: int, shape: tuple[int, int], size: float, generator: torch.Generator
-) -> Crystals:
+def draw_crystals(n: int, shape: tuple[int, int], size: float, generator: torch.Generator) -> Discs:
     """Place n crystals at random, with radii from half to one and a half ``size`` (pixels)."""
     centres = torch.rand(n, 2, generator=generator, dtype=torch.float64) * torch.tensor(shape)
     radii = size * (0.5 + torch.rand(n, generator=generator, dtype=torch.float64) ** 2)
-    return Crystals(centres, radii)
+    return Discs(centres, radii)
 
 
 def render_crystals(
-    crystals: Crystals,
+    crystals: Discs,
     shape: tuple[int, int],
     origin: tuple[int, int],
     softness: float,
@@ -124,7 +159,7 @@ def render_crystals(
 
     Parameters
     ----------
-    crystals : Crystals
+    crystals : Discs
         Places and sizes.
     shape : tuple of int
         Size (ny, nx) of the canvas.

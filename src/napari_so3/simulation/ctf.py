@@ -127,6 +127,7 @@ def apply_ctf(image: Tensor, ctf: CTF, pixel_size: float) -> Tensor:
         (..., ny, nx) float32.
     """
     ny, nx = image.shape[-2:]
-    spectrum = torch.fft.rfft2(image.float()) * evaluate_ctf(ctf, (ny, nx), pixel_size)
+    transfer = evaluate_ctf(ctf, (ny, nx), pixel_size).to(image.device)
+    spectrum = torch.fft.rfft2(image.float()) * transfer
     imaged: Tensor = torch.fft.irfft2(spectrum, s=(ny, nx))
     return imaged

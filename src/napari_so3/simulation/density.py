@@ -1,10 +1,10 @@
-"""Particles made of Gaussian blobs, whose projections are exact at any orientation and shift."""
+"""What a particle is, and particles of Gaussian blobs, whose projections are exact."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -13,10 +13,53 @@ from napari_so3.so3.rotations import euler_to_matrix, random_rotations
 if TYPE_CHECKING:
     from torch import Tensor
 
+REACH = 0.7  # diameters from the origin: no particle goes farther
 _BARREL_SIGMA = 4.0
 _BARREL_RADIUS = 35.0
 _BARREL_RING_HEIGHTS = (18.5, 57.0)
 _BLOBS_PER_DOMAIN = 48
+
+
+class Particle(Protocol):
+    """Something that can be put into a micrograph: it has a size and projections."""
+
+    @property
+    def diameter(self) -> float:
+        """Extent, Å; the particle keeps within `REACH` diameters of the origin."""
+
+    def project(
+        self,
+        matrices: Tensor,
+        shape: tuple[int, int],
+        pixel_size: float,
+        centre_shift: Tensor | None = None,
+    ) -> Tensor:
+        """Project along z at many orientations: P_z(rV).
+
+        The origin falls on pixel ``(ny // 2, nx // 2)`` plus the shift, a point ``p`` on the x and
+        y of ``r p`` from there, x along columns and y along rows.
+
+        Parameters
+        ----------
+        matrices : Tensor
+            (B, 3, 3) rotations, reference to image; the work is done on their device.
+        shape : tuple of int
+            Size (ny, nx) of the images.
+        pixel_size : float
+            Å per pixel.
+        centre_shift : Tensor, optional
+            (B, 2) shifts (y, x) of the particles, pixels; none by default.
+
+        Returns
+        -------
+        Tensor
+            (B, ny, nx) float32 projected density per Å^2.
+
+        Raises
+        ------
+        ValueError
+            If the pixel size is not positive, or matrices and shifts differ in number.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +99,76 @@ class PseudoAtoms:
     def diameter(self) -> float:
         """Diameter of the sphere about the origin that holds every atom and its sigma, Å."""
         return 2.0 * (float(self.positions.norm(dim=1).max()) + self.sigma)
+
+    def project(
+        self,
+        matrices: Tensor,
+        shape: tuple[int, int],
+        pixel_size: float,
+        centre_shift: Tensor | None = None,
+    ) -> Tensor:
+        """Project along z at many orientations, sampled without interpolation.
+
+        Parameters
+        ----------
+        matrices : Tensor
+            (B, 3, 3) rotations, reference to image; the work is done on their device.
+        shape : tuple of int
+            Size (ny, nx) of the images.
+        pixel_size : float
+            Å per pixel.
+        centre_shift : Tensor, optional
+            (B, 2) shifts (y, x) of the particles, pixels; none by default.
+
+        Returns
+        -------
+        Tensor
+            (B, ny, nx) float32 projected density per Å^2: its sum times ``pixel_size ** 2`` is the
+            sum of the amplitudes, where the image holds the particle and sigma is above half a
+            pixel.
+
+        Raises
+        ------
+        ValueError
+            If the pixel size is not positive, or matrices and shifts differ in number.
+        """
+        shift = check_projection(matrices, pixel_size, centre_shift)
+        turned = torch.einsum(
+            "bij,nj->bni", matrices[:, :2].double(), self.positions.to(matrices.device).double()
+        )
+        xy = turned / pixel_size
+        width = self.sigma / pixel_size
+        along_y, along_x = (
+            _gaussians(xy[..., axis] + shift[:, None, row] + shape[row] // 2, width, shape[row])
+            for row, axis in ((0, 1), (1, 0))
+        )
+        weights = (self.amplitudes / (2 * math.pi * self.sigma**2)).float().to(matrices.device)
+        return (along_y * weights[:, None]).mT @ along_x
+
+
+def check_projection(matrices: Tensor, pixel_size: float, centre_shift: Tensor | None) -> Tensor:
+    """Check the arguments of `Particle.project`.
+
+    Returns
+    -------
+    Tensor
+        (B, 2) float64 shifts on the device of the matrices.
+
+    Raises
+    ------
+    ValueError
+        If the pixel size is not positive, or matrices and shifts differ in number.
+    """
+    if not pixel_size > 0:
+        raise ValueError(f"the pixel size must be above 0 Å, not {pixel_size}")
+    if centre_shift is None:
+        return matrices.new_zeros((len(matrices), 2), dtype=torch.float64)
+    if centre_shift.shape != (len(matrices), 2):
+        raise ValueError(
+            f"{len(matrices)} rotations need ({len(matrices)}, 2) shifts (y, x), "
+            f"not {tuple(centre_shift.shape)}"
+        )
+    return centre_shift.to(matrices.device, torch.float64)
 
 
 def barrel() -> PseudoAtoms:
@@ -108,65 +221,9 @@ def random_protein(generator: torch.Generator, diameter: float) -> PseudoAtoms:
     return PseudoAtoms(positions * scale, amplitudes, sigma)
 
 
-def project(
-    atoms: PseudoAtoms,
-    matrices: Tensor,
-    shape: tuple[int, int],
-    pixel_size: float,
-    centre_shift: Tensor | None = None,
-) -> Tensor:
-    """Project a density along z at many orientations: P_z(rV), sampled without interpolation.
-
-    The origin of the density falls on pixel ``(ny // 2, nx // 2)`` plus the shift, an atom at
-    ``p`` on the x and y of ``r p`` from there, x along columns and y along rows.
-
-    Parameters
-    ----------
-    atoms : PseudoAtoms
-        The density.
-    matrices : Tensor
-        (B, 3, 3) rotations, reference to image.
-    shape : tuple of int
-        Size (ny, nx) of the images.
-    pixel_size : float
-        Å per pixel.
-    centre_shift : Tensor, optional
-        (B, 2) shifts (y, x) of the particles, pixels; none by default.
-
-    Returns
-    -------
-    Tensor
-        (B, ny, nx) float32 projected density per Å^2: its sum times ``pixel_size ** 2`` is the
-        sum of the amplitudes, where the image holds the particle and sigma is above half a pixel.
-
-    Raises
-    ------
-    ValueError
-        If the pixel size is not positive, or matrices and shifts differ in number.
-    """
-    if not pixel_size > 0:
-        raise ValueError(f"the pixel size must be above 0 Å, not {pixel_size}")
-    matrices = matrices.double()
-    if centre_shift is None:
-        centre_shift = torch.zeros(len(matrices), 2, dtype=torch.float64)
-    if centre_shift.shape != (len(matrices), 2):
-        raise ValueError(
-            f"{len(matrices)} rotations need ({len(matrices)}, 2) shifts (y, x), "
-            f"not {tuple(centre_shift.shape)}"
-        )
-    xy = torch.einsum("bij,nj->bni", matrices[:, :2], atoms.positions.double()) / pixel_size
-    width = atoms.sigma / pixel_size
-    along_y, along_x = (
-        _gaussians(xy[..., axis] + centre_shift[:, None, row] + shape[row] // 2, width, shape[row])
-        for row, axis in ((0, 1), (1, 0))
-    )
-    weights = (atoms.amplitudes / (2 * math.pi * atoms.sigma**2)).float()
-    return (along_y * weights[:, None]).mT @ along_x
-
-
 def _gaussians(centres: Tensor, width: float, n: int) -> Tensor:
     """Sample Gaussians of height 1 on n pixels: (B, N) centres in pixels to (B, N, n) float32."""
-    offsets = torch.arange(n, dtype=torch.float64) - centres.double()[..., None]
+    offsets = torch.arange(n, device=centres.device) - centres[..., None]
     return torch.exp(-0.5 * (offsets / width).float() ** 2)
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import mrcfile
-import pandas as pd
-import starfile
 import torch
 
-from napari_so3.io.files import atomic_path
 from napari_so3.simulation.ctf import CTF
 from napari_so3.simulation.density import barrel
+from napari_so3.simulation.files import write_image, write_truth
 from napari_so3.simulation.micrograph import (
     SimulationConfig,
     simulate_micrograph,
@@ -30,6 +27,7 @@ SAMPLE_CONFIG = SimulationConfig(
     n_particles=120,
     snr=0.3,
     ctf=CTF(defocus_u=20_200.0, defocus_v=19_800.0, astigmatism_angle=30.0),
+    structure=0.2,
     ice_gradient=0.3,
     carbon=True,
     n_contaminants=4,
@@ -72,37 +70,6 @@ def write_sample(folder: Path, seed: int = 0) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     sample = sample_micrograph(seed)
     micrograph, truth = folder / "sample.mrc", folder / "sample_truth.star"
-    with atomic_path(micrograph) as path, mrcfile.new(path, overwrite=True) as mrc:
-        mrc.set_data(sample.image)
-        mrc.voxel_size = sample.pixel_size
-    with atomic_path(truth) as path:
-        starfile.write(_truth_blocks(sample, micrograph.name), path)
+    write_image(micrograph, sample.image, sample.pixel_size)
+    write_truth(truth, sample, micrograph.name)
     return micrograph, truth
-
-
-def _truth_blocks(sample: SimulatedMicrograph, micrograph: str) -> dict[str, pd.DataFrame]:
-    """Blocks of a RELION particles file: optics and particles."""
-    optics = pd.DataFrame(
-        {
-            "rlnOpticsGroup": [1],
-            "rlnMicrographPixelSize": [sample.pixel_size],
-            "rlnVoltage": [sample.ctf.voltage_kv],
-            "rlnSphericalAberration": [sample.ctf.cs_mm],
-            "rlnAmplitudeContrast": [sample.ctf.amplitude_contrast],
-        }
-    )
-    particles = pd.DataFrame(
-        {
-            "rlnMicrographName": micrograph,
-            "rlnCoordinateX": sample.truth["x"],
-            "rlnCoordinateY": sample.truth["y"],
-            "rlnAngleRot": sample.truth["rot"],
-            "rlnAngleTilt": sample.truth["tilt"],
-            "rlnAnglePsi": sample.truth["psi"],
-            "rlnDefocusU": sample.ctf.defocus_u,
-            "rlnDefocusV": sample.ctf.defocus_v,
-            "rlnDefocusAngle": sample.ctf.astigmatism_angle,
-            "rlnOpticsGroup": 1,
-        }
-    )
-    return {"optics": optics, "particles": particles}
