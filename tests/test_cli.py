@@ -12,7 +12,9 @@ def run(*arguments, code=0):
     return result.output
 
 
-@pytest.mark.parametrize("verb", [[], ["pick"], ["demo"], ["model"], ["model", "info"]])
+@pytest.mark.parametrize(
+    "verb", [[], ["pick"], ["evaluate"], ["demo"], ["model"], ["model", "info"]]
+)
 def test_help_teaches(verb):
     text = run(*verb, "--help")
     assert "Usage" in text

@@ -1,0 +1,137 @@
+"""What the verbs share: options, what is said on the terminal, progress, mistakes."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from rich.progress import ProgressColumn
+
+Event = TypeVar("Event")
+
+DEFAULT_MODEL = "general"
+
+# File names may look like emoji codes (":a:"), so none are replaced.
+console, errors = Console(emoji=False), Console(stderr=True, emoji=False)
+
+Micrographs = Annotated[
+    list[str],
+    typer.Argument(
+        help="Micrographs (.mrc, .mrc.gz, .mrcs, .tif, .png, .jpg), folders of them, or glob "
+        "patterns in quotes.",
+        show_default=False,
+    ),
+]
+Diameter = Annotated[
+    float,
+    typer.Option(
+        "--diameter",
+        "-d",
+        help="Longest diameter of the particle in Å. It sets the scale at which the network "
+        "looks, the smallest distance of two picks (half of it) and the edge margin (a quarter).",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", help="Name of a bundled model, or path of a model file."),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        "-t",
+        min=0.0,
+        max=1.0,
+        help="Smallest AL1 probability of a pick; by default what the model suggests. Running "
+        "again with another threshold takes seconds: all candidates are kept.",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.")
+]
+PixelSize = Annotated[
+    float | None,
+    typer.Option(
+        "--pixel-size",
+        "-p",
+        help="Å per pixel of all micrographs; by default what each file says.",
+        show_default=False,
+    ),
+]
+
+
+def say(text: str) -> None:
+    """Print a line as it is: file names in it are not taken for markup, long ones not broken."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def complain(what: str, text: str) -> None:
+    """Print a line on stderr that begins with a red word."""
+    errors.print(f"[bold red]{what}:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def count(n: int, what: str) -> str:
+    """Put a number before a noun: ``1 pick``, ``2 picks``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+@contextmanager
+def user_errors(stopped: str = "Stopped.") -> Iterator[None]:
+    """Say in one sentence what a user can mend, instead of a traceback.
+
+    The error classes of this package hold such a sentence; exit code 2. Other errors are bugs and
+    pass.
+
+    Parameters
+    ----------
+    stopped : str
+        What to say after Ctrl-C; exit code 130.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not type(error).__module__.startswith("napari_so3."):
+            raise
+        complain("Error", str(error))
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt:
+        errors.print(stopped, highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def watching(
+    events: Generator[Event, None, None], *columns: ProgressColumn
+) -> Iterator[tuple[Iterator[Event], Progress]]:
+    """Show progress bars while a generator works, and close it whatever happens.
+
+    Parameters
+    ----------
+    events : generator
+        What yields progress.
+    *columns : ProgressColumn
+        Of the bars; by default name, bar, count and time left.
+
+    Yields
+    ------
+    (iterator, Progress)
+        The events, to loop over, and the bars, to add tasks to.
+    """
+    columns = columns or (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with closing(events), Progress(*columns, console=console, transient=True) as progress:
+        yield events, progress
