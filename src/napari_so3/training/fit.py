@@ -1,26 +1,38 @@
-"""The training loop: tiles in, a better network out, one step per yield."""
+"""The training loop: batches in, a better network out, one step per yield.
+
+Everything that is random in step n comes from the seed, the process and n, so that a run that was
+killed goes on from its checkpoint to the very weights of a run that was not.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from napari_so3.training.tiles import draw_tiles
+from napari_so3.so3.layers import SO3BatchNorm2d
+from napari_so3.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from napari_so3.training.distributed import Processes
+from napari_so3.training.losses import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from torch import Tensor
+    from torch import nn
 
-    from napari_so3.so3.networks import PickerNet
-    from napari_so3.training.tiles import TargetMap
+    from napari_so3.training.tiles import Batch
 
-LEFT_OUT = 0.1  # share of the highest unlabelled scores that an incomplete tile leaves out
+    Draw = Callable[[int, np.random.Generator], Batch]
+    Validate = Callable[[nn.Module], float]
+
+WARM_UP = 0.1  # share of the steps of "one-cycle" in which the rate rises
+PLATEAU_FACTOR = 0.3  # what "plateau" multiplies the rate with
 
 
 @dataclass(frozen=True)
@@ -29,113 +41,228 @@ class FitConfig:
 
     Parameters
     ----------
-    steps : int
-        Optimisation steps.
-    tile : int
-        Edge of a tile's target, map pixels.
-    tiles_per_set : int
-        Tiles that every data set gives to a step.
+    epochs, steps_per_epoch : int
+        An epoch ends with a validation and a checkpoint.
     learning_rate : float
-        Peak of the one-cycle schedule of Adam.
-    positive_weight : float
-        Weight of a particle pixel against a background pixel.
+        Of Adam; its peak for ``"one-cycle"``.
+    schedule : {"one-cycle", "plateau"}
+        ``"one-cycle"``: up in the first tenth of the steps, then down to zero on a cosine.
+        ``"plateau"``: lower it when the validation has not improved for ``patience`` epochs
+        (the paper's protocol, section 3.1).
+    patience, stop_patience : int
+        ``"plateau"``: epochs without improvement before the rate is lowered, and before the
+        training ends.
+    loss : Loss
+        What is minimised.
+    freeze_norm : bool
+        Keep the statistics of the batch norms (fine-tuning on few labels).
     seed : int
-        Seed of the tiles.
+        Of the batches.
     """
 
-    steps: int = 3000
-    tile: int = 24
-    tiles_per_set: int = 2
-    learning_rate: float = 3e-3
-    positive_weight: float = 4.0
+    epochs: int = 200
+    steps_per_epoch: int = 100
+    learning_rate: float = 1e-3
+    schedule: Literal["one-cycle", "plateau"] = "plateau"
+    patience: int = 3
+    stop_patience: int = 5
+    loss: Loss = field(default_factory=Loss)
+    freeze_norm: bool = False
     seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of a training that is not stopped early."""
+        return self.epochs * self.steps_per_epoch
 
 
 @dataclass(frozen=True)
 class FitProgress:
-    """One step: its number from 1, its loss, and the seconds since the start."""
+    """What a step did.
+
+    Parameters
+    ----------
+    step, steps : int
+        Number of the step from 1, and of all.
+    epoch, epochs : int
+        Likewise for epochs.
+    loss : float
+        Loss of the step.
+    validation : float or None
+        AUPRC on the held-out part, with the last step of an epoch.
+    best : float or None
+        Largest validation so far.
+    learning_rate : float
+        Used in the step.
+    images_per_second : float
+        Of all processes, since the start or the resumption.
+    eta_seconds : float
+        Until the last step, at this speed.
+    """
 
     step: int
     steps: int
+    epoch: int
+    epochs: int
     loss: float
-    seconds: float
-
-
-def tile_loss(logits: Tensor, target: Tensor, complete: Tensor, positive_weight: float) -> Tensor:
-    """Weighted binary cross entropy over the pixels that are known.
-
-    Parameters
-    ----------
-    logits : Tensor
-        (n, h, w) AL1 logits.
-    target : Tensor
-        (n, h, w) int8: 1 particle, 0 background or unlabelled, -1 left out.
-    complete : Tensor
-        (n,) bool; where false, the highest `LEFT_OUT` of the unlabelled pixels are left out: a
-        particle that nobody labelled is likely to be among them.
-    positive_weight : float
-        Weight of particle pixels.
-
-    Returns
-    -------
-    Tensor
-        Scalar.
-    """
-    known = target >= 0
-    for i in torch.nonzero(~complete).flatten().tolist():
-        unlabelled = target[i] == 0
-        if bool(unlabelled.any()):
-            limit = torch.quantile(logits[i].detach()[unlabelled], 1.0 - LEFT_OUT)
-            known[i] &= (target[i] == 1) | (logits[i].detach() <= limit)
-    weight = torch.where(target == 1, positive_weight, 1.0) * known
-    loss = F.binary_cross_entropy_with_logits(logits, target.clamp(min=0).float(), reduction="none")
-    return (loss * weight).sum() / weight.sum()
+    validation: float | None
+    best: float | None
+    learning_rate: float
+    images_per_second: float
+    eta_seconds: float
 
 
 def fit(
-    net: PickerNet,
-    data: Callable[[np.random.Generator], list[list[TargetMap]]],
+    net: nn.Module,
+    draw: Draw,
     config: FitConfig,
-    refresh: int = 200,
+    validate: Validate | None = None,
+    checkpoint: Path | None = None,
 ) -> Iterator[FitProgress]:
     """Train a network in place.
 
+    With a validation, the weights that did best in it are the ones that the network has when the
+    iteration ends, however it ends. Under ``torchrun`` the gradients are averaged over all
+    processes, each of which draws batches of its own.
+
     Parameters
     ----------
-    net : PickerNet
-        Trained in place; in evaluation mode after the last step.
-    data : callable
-        Gives the target maps of every data set, drawn anew (magnification, simulated particles)
-        every ``refresh`` steps.
+    net : Module
+        Images (n, 1, h, w) to logits (n, h', w'); on the device to train on.
+    draw : callable
+        Gives the batch of a step from its number (from 0) and a generator.
     config : FitConfig
-        Steps, tiles and rates.
-    refresh : int
-        Steps between two calls of ``data``.
+        Steps, rates, loss.
+    validate : callable, optional
+        Gives a figure of merit of the network (larger is better), in evaluation mode.
+    checkpoint : Path, optional
+        File that is written after every epoch; if it exists, the training goes on from it. It is
+        left at the end, when going on from it ends at once.
 
     Yields
     ------
     FitProgress
         After every step. Stop iterating to stop training.
+
+    Raises
+    ------
+    ValueError
+        If the schedule is ``"plateau"`` and there is no validation, or the loss is not finite.
+    ModelFileError
+        If the checkpoint is damaged or belongs to another training.
     """
-    rng = np.random.default_rng(config.seed)
-    field, stride = net.config.receptive_field, net.config.stride
+    if config.schedule == "plateau" and validate is None:
+        raise ValueError("the schedule 'plateau' needs a validation")
+    processes = Processes()
+    device = next(net.parameters()).device
     optimiser = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.1
-    )
-    start = time.monotonic()
+    state = TrainingState()
+    if checkpoint is not None and checkpoint.exists():
+        state = load_checkpoint(checkpoint, net, optimiser, config)
+    wrapped = processes.wrap(net)
+    clock = _Clock(state.step)
+    try:
+        while state.step < config.steps and not _out_of_patience(config, state):
+            batch = draw(
+                state.step, np.random.default_rng((config.seed, processes.rank, state.step))
+            )
+            rate = _learning_rate(config, state)
+            loss = _step(wrapped, optimiser, batch, config, rate, device)
+            state.step += 1
+            validation = None
+            if state.step % config.steps_per_epoch == 0:
+                if validate is not None:
+                    validation = processes.same(_validated(net, validate, processes.rank))
+                    state.note(validation, net, config)
+                if checkpoint is not None and processes.rank == 0:
+                    save_checkpoint(checkpoint, net, optimiser, state, config)
+            yield clock.progress(config, state, loss, validation, rate, len(batch.images))
+    finally:
+        if state.best_weights:
+            net.load_state_dict(state.best_weights)
+        net.eval()
+
+
+def _step(
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    config: FitConfig,
+    rate: float,
+    device: torch.device,
+) -> float:
     net.train()
-    for step in range(config.steps):
-        if step % refresh == 0:
-            sets = data(rng)
-        drawn = [
-            draw_tiles(maps, config.tile, field, stride, config.tiles_per_set, rng) for maps in sets
-        ]
-        images, targets, complete = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        loss = tile_loss(net(images), targets, complete, config.positive_weight)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        yield FitProgress(step + 1, config.steps, float(loss.detach()), time.monotonic() - start)
+    if config.freeze_norm:
+        for module in net.modules():
+            if isinstance(module, SO3BatchNorm2d):
+                module.eval()
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    mixed = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    with mixed:
+        logits = net(batch.images.to(device))
+    loss = config.loss(logits.float(), batch.targets.to(device))
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise ValueError(
+            f"the loss became {value}; the learning rate {config.learning_rate:g} is too high, or "
+            "a micrograph holds pixels that are not numbers."
+        )
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return value
+
+
+def _out_of_patience(config: FitConfig, state: TrainingState) -> bool:
+    return config.schedule == "plateau" and state.epochs_since_best >= config.stop_patience
+
+
+def _learning_rate(config: FitConfig, state: TrainingState) -> float:
+    if config.schedule == "plateau":
+        return config.learning_rate * PLATEAU_FACTOR**state.reductions
+    done = (state.step + 1) / config.steps
+    if done < WARM_UP:
+        return config.learning_rate * done / WARM_UP
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+
+def _validated(net: nn.Module, validate: Validate, rank: int) -> float:
+    """Validate on the first process; the others wait for its figure."""
+    if rank != 0:
+        return math.nan
     net.eval()
+    with torch.no_grad():
+        return validate(net)
+
+
+class _Clock:
+    """Speed and remaining time since the start or the resumption."""
+
+    def __init__(self, first_step: int) -> None:
+        self._first, self._start, self._images = first_step, time.monotonic(), 0
+
+    def progress(
+        self,
+        config: FitConfig,
+        state: TrainingState,
+        loss: float,
+        validation: float | None,
+        rate: float,
+        images: int,
+    ) -> FitProgress:
+        self._images += images * Processes().count
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        per_step = seconds / (state.step - self._first)
+        return FitProgress(
+            step=state.step,
+            steps=config.steps,
+            epoch=(state.step - 1) // config.steps_per_epoch + 1,
+            epochs=config.epochs,
+            loss=loss,
+            validation=validation,
+            best=state.best if state.best_weights else None,
+            learning_rate=rate,
+            images_per_second=self._images / seconds,
+            eta_seconds=per_step * (config.steps - state.step),
+        )

@@ -1,0 +1,306 @@
+"""Train the model that comes with the package: ``python -m napari_so3.training.general DATA``.
+
+Real micrographs of four data sets, and simulated ones of twelve proteins and of invented ones, at
+any size from 80 to 400 Å. The longer first phase runs on 16 rotations; the weights are 3D, so that
+the second goes on with them on the final grid. A run that was stopped goes on when it is started
+again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import torch
+import typer
+
+from napari_so3 import __version__
+from napari_so3.io.micrographs import Micrograph
+from napari_so3.picking.pick import choose_device, describe_device
+from napari_so3.picking.picker import Picker
+from napari_so3.simulation.ctf import CTF
+from napari_so3.simulation.density import random_protein
+from napari_so3.simulation.layout import NoRoomError
+from napari_so3.simulation.micrograph import SimulationConfig, simulate_micrograph
+from napari_so3.simulation.volume import read_density
+from napari_so3.so3.networks import PickerConfig, PickerNet
+from napari_so3.so3.rotations import RotationGrid
+from napari_so3.training.datasets import DATA_SETS, read_part
+from napari_so3.training.distributed import Processes, process_group
+from napari_so3.training.fit import FitConfig, FitProgress
+from napari_so3.training.labels import Labels
+from napari_so3.training.losses import Loss
+from napari_so3.training.phases import Phase, fit_phases
+from napari_so3.training.settle import calibrate, find_candidates
+from napari_so3.training.sources import TileSource
+from napari_so3.training.tiles import LabelledMicrograph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_so3.simulation.density import Particle
+    from napari_so3.simulation.volume import DensityMap
+    from napari_so3.training.datasets import DataSet
+
+PIXELS_PER_DIAMETER = 20.0
+SIZES = (80.0, 400.0)  # Å
+FAST_GRID = RotationGrid(4, 4)
+NETWORK = PickerConfig(channels=6, grid=RotationGrid(4, 8, antipodal=True))
+# One of each protein; those of HELD_OUT_MAPS are never trained on.
+MAPS = (
+    "densities/1a3n_hemoglobin.mrc",
+    "densities/1pma_T20S_proteasome_28chains.mrc",
+    "densities/1xnr_30S_ribosome.mrc",
+    "densities/3enl_enolase.mrc",
+    "densities/3kuy_nucleosome.mrc",
+    "densities/6ezm_IGPdehydratase.mrc",
+    "densities/6z6u_apoferritin.mrc",
+    "densities/70S_EFTu_tRNA_sparx.mrc",
+    "published/cryojax_3j9g_64.mrc",
+    "published/emd_5625_56.map",
+    "published/gorgon_vp6_96.mrc",
+    "published/ngl_betaGal_100.mrc",
+)
+HELD_OUT_MAPS = (
+    "densities/1fpy_GlnSynthetase_12mer.mrc",
+    "densities/3sn6_GPCR_Gs.mrc",
+    "densities/5fj8_RNApolIII_rebuilt.mrc",
+)
+
+
+def simulate_labelled(
+    maps: Sequence[DensityMap], rng: np.random.Generator, edge: int = 420
+) -> LabelledMicrograph:
+    """Simulate a micrograph of a known protein or, one time in three, of an invented one.
+
+    Parameters
+    ----------
+    maps : sequence of DensityMap
+        Known proteins; their sizes are changed, so that the network learns shapes of any size.
+    rng : numpy.random.Generator
+        Source of randomness.
+    edge : int
+        Edge of the micrograph, pixels of a 24th of the diameter.
+
+    Returns
+    -------
+    LabelledMicrograph
+        80 to 400 Å, of any defocus and signal to noise, with all particles labelled.
+    """
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    diameter = float(np.exp(rng.uniform(*np.log(SIZES))))
+    particle: Particle
+    if len(maps) and rng.random() < 2 / 3:
+        known = maps[int(rng.integers(len(maps)))]
+        particle = replace(known, voxel_size=known.voxel_size * diameter / known.diameter)
+    else:
+        particle = random_protein(generator, diameter)
+    # Dirt must not look like the particle: fragments are at most half as large.
+    fragments = [random_protein(generator, diameter * f) for f in rng.uniform(0.25, 0.5, 3)]
+    config = draw_config(rng, diameter, edge)
+    while True:
+        try:
+            made = simulate_micrograph(particle, config, generator, fragments)
+            break
+        except NoRoomError:
+            config = replace(config, n_particles=2 * config.n_particles // 3, n_aggregates=0)
+    micrograph = Micrograph(Path("simulated.mrc"), made.image, made.pixel_size, "given")
+    return LabelledMicrograph(
+        micrograph, Labels(made.truth[["y", "x"]].to_numpy(), complete=True), diameter
+    )
+
+
+def draw_config(rng: np.random.Generator, diameter: float, edge: int) -> SimulationConfig:
+    """Draw what a micrograph shows, as widely as micrographs differ.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    diameter : float
+        Of the particle, Å.
+    edge : int
+        Pixels of a 24th of the diameter.
+
+    Returns
+    -------
+    SimulationConfig
+        A tenth to all of the room filled, SNR 0.08 to 0.6, defocus 0.6 to 3 µm.
+    """
+    defocus = float(rng.uniform(6e3, 3e4))
+    return SimulationConfig(
+        shape=(edge, edge),
+        pixel_size=diameter / 24.0,
+        n_particles=int(rng.integers(15, 110)),
+        snr=float(np.exp(rng.uniform(np.log(0.08), np.log(0.6)))),
+        crowding=float(rng.choice([0.0, rng.uniform(0.0, 0.7)])),
+        ctf=CTF(
+            voltage_kv=float(rng.choice([200.0, 300.0])),
+            amplitude_contrast=float(rng.uniform(0.07, 0.12)),
+            defocus_u=defocus,
+            defocus_v=defocus * float(rng.uniform(0.95, 1.0)),
+            astigmatism_angle=float(rng.uniform(0.0, 180.0)),
+            b_factor=float(rng.uniform(50.0, 300.0)),
+        ),
+        structure=float(rng.uniform(0.2, 0.7)),
+        ice_gradient=float(rng.uniform(0.0, 0.5)),
+        carbon=bool(rng.random() < 0.3),
+        n_contaminants=int(rng.integers(0, 4)),
+        n_foreign=int(rng.integers(0, 25)),
+        n_aggregates=int(rng.integers(0, 3)),
+        n_hot_pixels=3,
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How much the general model is trained.
+
+    Parameters
+    ----------
+    fast_steps, final_steps : int
+        Steps on 16 rotations, and then on the final grid.
+    simulated : int
+        Sets of simulated micrographs; each gives a tile to a batch, as every real set does.
+    micrographs : int
+        In a simulated set; they are made anew every 100 steps.
+    seed : int
+        Of everything.
+    leave_out : tuple of str
+        Data sets and maps with one of these in their name are left out, in order to test a model
+        on what it has never seen.
+    """
+
+    fast_steps: int = 1500
+    final_steps: int = 200
+    simulated: int = 2
+    micrographs: int = 6
+    seed: int = 0
+    leave_out: tuple[str, ...] = ()
+
+    STEPS_PER_EPOCH = 50
+    REPORT = 20  # steps
+
+    def uses(self, name: str) -> bool:
+        """Whether a data set or a map is trained on."""
+        return not any(part.lower() in name.lower() for part in self.leave_out)
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The two phases."""
+        return [
+            Phase(self._fit(self.fast_steps, 3e-3, self.seed), FAST_GRID),
+            Phase(self._fit(self.final_steps, 1e-3, self.seed + 1), NETWORK.grid),
+        ]
+
+    def _fit(self, steps: int, rate: float, seed: int) -> FitConfig:
+        each = min(self.STEPS_PER_EPOCH, steps)
+        return FitConfig(steps // each, each, rate, "one-cycle", loss=Loss(), seed=seed)
+
+
+def train_general(
+    data: Path, output: Path, recipe: Recipe | None = None, device: torch.device | None = None
+) -> None:
+    """Train, calibrate and write the general model.
+
+    Parameters
+    ----------
+    data : Path
+        Data folder.
+    output : Path
+        Model file to write; checkpoints beside it let a stopped run go on.
+    recipe : Recipe, optional
+        How long; the default made the bundled model.
+    device : torch.device, optional
+        Where; the CPU by default.
+    """
+    recipe, device = recipe or Recipe(), device or torch.device("cpu")
+    real = {
+        what: list(read_part(data, what).values()) for what in DATA_SETS if recipe.uses(what.name)
+    }
+    maps = [read_density(data / "maps" / name) for name in MAPS if recipe.uses(name)]
+
+    def build(rng: np.random.Generator) -> list[list[LabelledMicrograph]]:
+        sets = [part for what, part in real.items() for _ in range(what.weight)]
+        simulated = [
+            [simulate_labelled(maps, rng) for _ in range(recipe.micrographs)]
+            for _ in range(recipe.simulated)
+        ]
+        return [*sets, *simulated]
+
+    def source(net: PickerNet) -> TileSource:
+        return TileSource(build, net.config, PIXELS_PER_DIAMETER, near=0.3, seed=recipe.seed)
+
+    torch.manual_seed(recipe.seed)
+    net = PickerNet(replace(NETWORK, grid=FAST_GRID)).to(device)
+    start = time.monotonic()
+    for event in fit_phases(net, recipe.phases, source, checkpoint=_beside(output)):
+        if not isinstance(event, FitProgress):
+            net = event
+        elif event.step % Recipe.REPORT == 0 and Processes().rank == 0:
+            typer.echo(
+                f"step {event.step}/{event.steps}, loss {event.loss:.4f}, "
+                f"{time.monotonic() - start:.0f} s"
+            )
+    if Processes().rank == 0:
+        picker = Picker(net.cpu().eval(), output.stem, PIXELS_PER_DIAMETER)
+        seen = [m for part in real.values() for m in part if m.labels.complete]
+        rng = np.random.default_rng((recipe.seed, 1))
+        fresh = [simulate_labelled(maps, rng) for _ in range(max(len(seen), 1))]
+        picker = calibrate(picker, find_candidates(picker, [*seen, *fresh], torch.device("cpu")))
+        replace(picker, training=_record(real, len(maps), recipe)).save(output)
+
+
+def _beside(output: Path) -> Path:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return output.with_suffix(".checkpoint")
+
+
+def _record(
+    real: dict[DataSet, list[LabelledMicrograph]], n_maps: int, recipe: Recipe
+) -> dict[str, object]:
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "version": __version__,
+        "data": [
+            *(f"{what.name}: {len(part)} micrographs" for what, part in real.items()),
+            f"simulated micrographs of {n_maps} proteins and of invented ones, "
+            f"{SIZES[0]:.0f} to {SIZES[1]:.0f} Å",
+        ],
+        "steps": recipe.fast_steps + recipe.final_steps,
+        "seed": recipe.seed,
+    }
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder that holds the data sets and the maps.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = Path(
+        "general.safetensors"
+    ),
+    fast_steps: Annotated[int, typer.Option(help="Steps on 16 rotations.")] = Recipe.fast_steps,
+    final_steps: Annotated[int, typer.Option(help="Steps on the final grid.")] = Recipe.final_steps,
+    simulated: Annotated[
+        int, typer.Option(help="Tiles of simulated micrographs in a batch.")
+    ] = Recipe.simulated,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(help="Part of the names of data sets and maps to leave out."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = torch.get_num_threads(),
+) -> None:
+    """Train the model that comes with the package."""
+    torch.set_num_threads(threads)
+    with process_group() as given:
+        where = given or choose_device(device)
+        typer.echo(f"training on {describe_device(where)}")
+        recipe = Recipe(fast_steps, final_steps, simulated, leave_out=tuple(leave_out or ()))
+        train_general(data, output, recipe, where)
+
+
+if __name__ == "__main__":
+    typer.run(main)

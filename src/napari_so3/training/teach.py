@@ -1,0 +1,364 @@
+"""From a user's labels to a picker: fine-tune a model, or train one from scratch."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_so3 import __version__
+from napari_so3.picking.evaluate import average_precision
+from napari_so3.so3.networks import PickerNet
+from napari_so3.so3.rotations import RotationGrid
+from napari_so3.training.fit import FitConfig, FitProgress
+from napari_so3.training.losses import Loss
+from napari_so3.training.phases import Phase, fit_phases
+from napari_so3.training.settle import calibrate, calibrate_to_number, find_candidates
+from napari_so3.training.sources import TileSource, split_by_micrograph
+from napari_so3.training.tiles import NEGATIVE_RADIUS, POSITIVE_RADIUS
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_so3.picking.picker import Picker
+    from napari_so3.training.losses import LossName
+    from napari_so3.training.tiles import LabelledMicrograph
+
+FAST_GRID = RotationGrid(4, 4)
+FEWEST_POSITIVES = 5
+ENOUGH_POSITIVES = 50
+FEWEST_TO_HOLD_OUT = 4  # labelled micrographs; with fewer, all are needed to learn from
+HELD_OUT = 0.2
+NEAR = 0.75  # share of the tiles that hold a label, where not everything is labelled
+STEPS_PER_EPOCH = 20
+TILE = 48  # score-map pixels along an edge
+LARGEST_SHARE = 0.5  # of the unlabelled pixels that may be taken for unlabelled particles
+
+
+class TrainError(ValueError):
+    """A training that cannot be done; the text is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class TeachSettings:
+    """How to learn from labels.
+
+    Parameters
+    ----------
+    from_scratch : bool
+        Forget the weights of the starting model; its shape is kept.
+    steps : int, optional
+        Optimisation steps; by default `FINE_TUNING`, or `FROM_SCRATCH` on 16 rotations and then
+        `FINE_TUNING` on all.
+    loss : {"trimmed", "bce", "ge-binomial", "nnpu"}
+        What to do with what is not labelled; see `Loss`.
+    expected : float, optional
+        Particles in a micrograph, labelled or not, where the labels are incomplete; by default as
+        many as the starting model picks.
+    tiles : int
+        Tiles in a batch.
+    seed : int
+        Of weights and batches.
+    """
+
+    from_scratch: bool = False
+    steps: int | None = None
+    loss: LossName = "trimmed"
+    expected: float | None = None
+    tiles: int = 4
+    seed: int = 0
+
+    FINE_TUNING = 60
+    FROM_SCRATCH = 300
+
+    def phases(self, loss: Loss, grid: RotationGrid) -> list[Phase]:
+        """Phases of the training with this loss, on these rotations in the end."""
+        last = self._phase(self.steps or self.FINE_TUNING, 1e-3, loss, not self.from_scratch)
+        if not self.from_scratch:
+            return [last]
+        first = self._phase(self.steps or self.FROM_SCRATCH, 3e-3, loss, False)
+        return [replace(first, grid=FAST_GRID), replace(last, grid=grid)]
+
+    def _phase(self, steps: int, rate: float, loss: Loss, freeze_norm: bool) -> Phase:
+        return Phase(
+            FitConfig(
+                epochs=max(1, round(steps / STEPS_PER_EPOCH)),
+                steps_per_epoch=min(steps, STEPS_PER_EPOCH),
+                learning_rate=rate,
+                schedule="one-cycle",
+                loss=loss,
+                freeze_norm=freeze_norm,
+                seed=self.seed,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the user should know, in words."""
+
+    text: str
+
+
+def teach(
+    micrographs: Mapping[str, LabelledMicrograph],
+    start: Picker,
+    settings: TeachSettings,
+    name: str = "trained",
+    checkpoint: Path | None = None,
+    device: torch.device | None = None,
+) -> Generator[Note | FitProgress | Picker, None, None]:
+    """Train a picker on labelled micrographs.
+
+    With `FEWEST_TO_HOLD_OUT` micrographs or more, a fifth is held out: the best weights on it are
+    kept. With fewer, all are learnt from and the last weights are kept.
+
+    Parameters
+    ----------
+    micrographs : mapping
+        Name to labelled micrograph.
+    start : Picker
+        Model to start from; also counts the particles where nobody says how many to expect.
+    settings : TeachSettings
+        How.
+    name : str
+        Of the new picker.
+    checkpoint : Path, optional
+        Beginning of the names of checkpoints; a killed training goes on from there.
+    device : torch.device, optional
+        Where; the CPU by default.
+
+    Yields
+    ------
+    Note, FitProgress or Picker
+        Advice, steps, and at last the picker. Stop iterating to stop.
+
+    Raises
+    ------
+    TrainError
+        If there are too few labels, or the starting model has no layers to train.
+    """
+    if not isinstance(start.net, PickerNet):
+        raise TrainError(
+            f"{start.name}: a template matcher cannot learn from labels; start from "
+            "a model with layers."
+        )
+    device = device or torch.device("cpu")
+    training, held_out = divide(micrographs)
+    yield from (Note(text) for text in advise(training, held_out))
+    expected = settings.expected
+    if expected is None and not _all_complete(micrographs):
+        expected = estimate_number(micrographs, start, device)
+        yield Note(
+            f"{start.name} finds {expected:.0f} particles in a micrograph; that many are expected "
+            "where not all are labelled (another number: --expected)."
+        )
+    ppd = start.pixels_per_diameter
+    torch.manual_seed(settings.seed)
+    net = PickerNet(start.net.config)
+    if not settings.from_scratch:
+        net.load_state_dict(start.net.state_dict())
+
+    def source(part: Mapping[str, LabelledMicrograph], net: PickerNet) -> TileSource:
+        incomplete = [m for m in part.values() if not m.labels.complete]
+        complete = [m for m in part.values() if m.labels.complete]
+        sets = [s for s in (incomplete, complete) if s]
+        return TileSource(
+            lambda _rng: sets,
+            net.config,
+            ppd,
+            tile=TILE,
+            tiles_per_set=max(1, settings.tiles // len(sets)),
+            near=NEAR if incomplete else 0.0,
+            magnification=1.1,
+            seed=settings.seed,
+        )
+
+    loss = choose_loss(list(training.values()), expected, settings.loss)
+    for event in fit_phases(
+        net.to(device),
+        settings.phases(loss, net.config.grid),
+        lambda net: source(training, net),
+        (lambda net: source(held_out, net)) if held_out else None,
+        checkpoint,
+    ):
+        if isinstance(event, FitProgress):
+            yield event
+        else:
+            net = event
+    made = replace(start, net=net.cpu().eval(), name=name, calibration=(1.0, 0.0), threshold=0.5)
+    yield _finish(made, start, held_out or training, expected, settings, len(micrographs), device)
+
+
+def _finish(
+    made: Picker,
+    start: Picker,
+    seen: Mapping[str, LabelledMicrograph],
+    expected: float | None,
+    settings: TeachSettings,
+    n: int,
+    device: torch.device,
+) -> Picker:
+    """Calibrate the picker and write down how it was made."""
+    candidates = find_candidates(made, seen.values(), device)
+    labels = sum(len(m.labels.positives) for m in seen.values())
+    if expected is None:
+        made = calibrate(made, candidates)
+    else:
+        number = max(expected * len(seen), labels)
+        made = calibrate_to_number(made, candidates, number, start.calibration[0])
+    order = (-candidates.logits).argsort(kind="stable")
+    training: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "version": __version__,
+        "start": "from scratch" if settings.from_scratch else f"{start.name} {start.fingerprint}",
+        "data": [f"{n} micrographs of the user, {labels} labels in those that were calibrated on"],
+        "loss": settings.loss,
+        "expected": expected,
+        "seed": settings.seed,
+        "average precision, calibration micrographs": round(
+            average_precision(candidates.right[order], max(labels, 1)), 4
+        ),
+    }
+    return replace(made, training=training)
+
+
+def divide(
+    micrographs: Mapping[str, LabelledMicrograph],
+) -> tuple[dict[str, LabelledMicrograph], dict[str, LabelledMicrograph]]:
+    """Split labelled micrographs into those to learn from and those to judge by.
+
+    Parameters
+    ----------
+    micrographs : mapping
+        Name to labelled micrograph.
+
+    Returns
+    -------
+    training, held_out : dict
+        The second is empty if there are fewer than `FEWEST_TO_HOLD_OUT` with particles.
+
+    Raises
+    ------
+    TrainError
+        If there are fewer than `FEWEST_POSITIVES` particles.
+    """
+    labels = sum(len(m.labels.positives) for m in micrographs.values())
+    if labels < FEWEST_POSITIVES:
+        raise TrainError(
+            f"{labels} labelled particles are too few to learn from; label at least "
+            f"{FEWEST_POSITIVES}, better {ENOUGH_POSITIVES}, in three micrographs or more."
+        )
+    names = sorted(k for k, m in micrographs.items() if len(m.labels.positives))
+    if len(names) < FEWEST_TO_HOLD_OUT:
+        return dict(micrographs), {}
+    _, held = split_by_micrograph(names, (1 - HELD_OUT, HELD_OUT))
+    return (
+        {k: m for k, m in micrographs.items() if k not in held},
+        {k: micrographs[k] for k in held},
+    )
+
+
+def advise(
+    training: Mapping[str, LabelledMicrograph], held_out: Mapping[str, LabelledMicrograph]
+) -> list[str]:
+    """Say in words what is known about the labels, and what would help.
+
+    Parameters
+    ----------
+    training, held_out : mapping
+        Of `divide`.
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    positives = sum(len(m.labels.positives) for m in training.values())
+    said = [
+        f"Learning from {positives} particles in {len(training)} micrographs; "
+        + (
+            f"{len(held_out)} micrographs are held out to choose the best weights."
+            if held_out
+            else "none is held out: the last weights are kept "
+            f"(label {FEWEST_TO_HOLD_OUT} micrographs or more to have some held out)."
+        )
+    ]
+    if positives < ENOUGH_POSITIVES:
+        said.append(
+            f"{positives} particles are few: {ENOUGH_POSITIVES} or more give a better model."
+        )
+    if len(training) < 3:
+        said.append(
+            "Labels from three micrographs or more, of low and high defocus, carry further."
+        )
+    return said
+
+
+def estimate_number(
+    micrographs: Mapping[str, LabelledMicrograph], picker: Picker, device: torch.device
+) -> float:
+    """Count the picks of a model, and never fewer than the labels.
+
+    Parameters
+    ----------
+    micrographs : mapping
+        Name to labelled micrograph.
+    picker : Picker
+        Model; its own threshold counts.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    float
+        Particles per micrograph.
+    """
+    candidates = find_candidates(picker, micrographs.values(), device)
+    limit = math.log(picker.threshold / (1.0 - picker.threshold))
+    labels = sum(len(m.labels.positives) for m in micrographs.values())
+    return max(int((candidates.logits >= limit).sum()), labels) / len(micrographs)
+
+
+def choose_loss(
+    micrographs: Sequence[LabelledMicrograph],
+    expected: float | None,
+    name: LossName,
+) -> Loss:
+    """Turn the expected number of particles into shares of the unlabelled pixels.
+
+    Parameters
+    ----------
+    micrographs : sequence of LabelledMicrograph
+        To learn from.
+    expected : float or None
+        Particles per micrograph; None if all labels are complete.
+    name : str
+        Loss.
+
+    Returns
+    -------
+    Loss
+        With its shares.
+    """
+    incomplete = [m for m in micrographs if not m.labels.complete]
+    if expected is None or not incomplete:
+        return Loss(name)
+    area = 0.0  # in squared diameters
+    missing = 0.0
+    for one in incomplete:
+        ny, nx = one.micrograph.data.shape
+        area += ny * nx * (one.pixel_size / one.diameter) ** 2
+        missing += max(expected - len(one.labels.positives), 0.0)
+    share = missing * math.pi / max(area, 1e-9)  # per squared radius in diameters
+    prior = min(max(share * POSITIVE_RADIUS**2, 1e-4), LARGEST_SHARE)
+    trimmed = min(share * NEGATIVE_RADIUS**2, LARGEST_SHARE)
+    return Loss(name, prior=prior, trimmed=trimmed)
+
+
+def _all_complete(micrographs: Mapping[str, LabelledMicrograph]) -> bool:
+    return all(m.labels.complete for m in micrographs.values())
