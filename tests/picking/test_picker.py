@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from napari_so3.io.models import ModelFileError, read_model_file, write_model_file
-from napari_so3.picking.picker import bundled_models, load_picker
+from napari_so3.picking.picker import Picker, bundled_models, load_picker
 from napari_so3.so3.rotations import RotationGrid
+from napari_so3.so3.template import TemplateConfig, TemplateNet
 
 
 def test_a_saved_picker_scores_the_same(tiny_model, tmp_path):
@@ -80,3 +81,36 @@ def test_bundled_models_load_and_are_small():
         assert picker.training["data"]
         assert path.stat().st_size < 2**20
         assert np.isfinite(picker.threshold)
+
+
+@pytest.fixture
+def template_model(tmp_path):
+    path = tmp_path / "template.safetensors"
+    config = TemplateConfig(7, grid=RotationGrid(2, 4))
+    Picker(TemplateNet(config).eval(), "map", 8.0, training={"data": ["none"]}).save(path)
+    return path
+
+
+def test_a_template_is_a_picker_too(template_model):
+    picker = load_picker(template_model)
+    assert isinstance(picker.net, TemplateNet)
+    assert picker.net.config.size == 7
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda h, t: ({**h, "architecture": "layers"}, t),
+        lambda h, t: ({**h, "architecture": "of the future"}, t),
+        lambda h, t: ({**h, "network": {**h["network"], "size": 8}}, t),
+        lambda h, t: ({**h, "network": {**h["network"], "size": 9}}, t),
+        lambda h, t: ({**h, "network": {**h["network"], "grid": {"symmetry": "Q"}}}, t),
+        lambda h, t: (h, {k: v for k, v in t.items() if k != "gain"}),
+    ],
+)
+def test_templates_that_do_not_fit_are_refused_in_a_sentence(template_model, tmp_path, spoil):
+    header, tensors = spoil(*read_model_file(template_model))
+    path = tmp_path / "bad.safetensors"
+    write_model_file(path, header, tensors)
+    with pytest.raises(ModelFileError, match=r"^bad\.safetensors: [^\n]*\.$"):
+        load_picker(path)

@@ -207,9 +207,11 @@ def find_picks(
     Picks
         All candidates above a low floor, best first; a threshold is a later filter.
     """
-    index = local_maxima(maps.logits, FLOOR)
+    scale, offset = picker.calibration
+    log_odds = maps.logits * np.float32(scale) + np.float32(offset)
+    index = local_maxima(log_odds, FLOOR)
     rotation = maps.best_rotation[index[:, 0], index[:, 1]]
-    position, value = refine(maps.logits, index)
+    position, value = refine(log_odds, index)
     working = position * maps.step
     angstrom = working * image.pixel_size
     kept = suppress(angstrom, value, settings.distance_angstrom)

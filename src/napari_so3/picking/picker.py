@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_so3.io.models import ModelFileError, read_model_file, write_model_file
 from napari_so3.so3.networks import PickerConfig, PickerNet
+from napari_so3.so3.template import TemplateConfig, TemplateNet
 
 if TYPE_CHECKING:
     from napari_so3.so3.rotations import RotationGrid
@@ -26,7 +27,7 @@ class Picker:
 
     Parameters
     ----------
-    net : PickerNet
+    net : PickerNet or TemplateNet
         The network, in evaluation mode.
     name : str
         What to call it.
@@ -40,15 +41,18 @@ class Picker:
         How it was trained (data, dates, figures); shown by ``napari-so3 model info``.
     fingerprint : str
         Digest of the weights and the settings; empty before the picker is saved.
+    calibration : tuple of float
+        Scale and offset that turn AL1 logits into log-odds of a pick being right.
     """
 
-    net: PickerNet
+    net: PickerNet | TemplateNet
     name: str
     pixels_per_diameter: float = 20.0
     sign: int = -1
     threshold: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    calibration: tuple[float, float] = (1.0, 0.0)
 
     def working_pixel_size(self, diameter: float) -> float:
         """Å per pixel at which a particle of this diameter (Å) has the size that was trained."""
@@ -56,7 +60,7 @@ class Picker:
 
     def with_grid(self, grid: RotationGrid) -> Picker:
         """Return the same picker on other rotations."""
-        kind = "antipodal" if grid.antipodal else "fibonacci"
+        kind = f"{'antipodal' if grid.antipodal else 'fibonacci'}-{grid.symmetry}"
         fingerprint = f"{self.fingerprint}-{grid.n_directions}x{grid.n_psi}-{kind}"
         return replace(self, net=self.net.with_grid(grid).eval(), fingerprint=fingerprint)
 
@@ -71,11 +75,13 @@ class Picker:
         header = {
             "kind": KIND,
             "name": self.name,
+            "architecture": "template" if isinstance(self.net, TemplateNet) else "layers",
             "network": self.net.config.to_dict(),
             "pixels_per_diameter": self.pixels_per_diameter,
             "sign": self.sign,
             "normalisation": NORMALISATION,
             "threshold": self.threshold,
+            "calibration": list(self.calibration),
             "training": self.training,
         }
         write_model_file(path, header, dict(self.net.state_dict()))
@@ -154,7 +160,7 @@ def _load(path: Path, _mtime: int, _size: int) -> Picker:
             f"{header.get('normalisation')!r}, which this version does not know; update napari-so3."
         )
     try:
-        net = PickerNet(PickerConfig.from_dict(header["network"]))
+        net = _build(header.get("architecture", "layers"), header["network"])
         net.load_state_dict(tensors)
         picker = Picker(
             net.eval(),
@@ -164,6 +170,7 @@ def _load(path: Path, _mtime: int, _size: int) -> Picker:
             float(header["threshold"]),
             dict(header["training"]),
             _fingerprint(header, tensors),
+            _calibration(header),
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -171,12 +178,25 @@ def _load(path: Path, _mtime: int, _size: int) -> Picker:
             f"{path.name}: the header of this model does not fit its weights ({reason}); "
             "it is damaged or was written by another version."
         ) from error
-    if picker.pixels_per_diameter <= 0 or picker.sign not in (-1, 1):
+    if picker.pixels_per_diameter <= 0 or picker.sign not in (-1, 1) or picker.calibration[0] <= 0:
         raise ModelFileError(
-            f"{path.name}: pixels per diameter {picker.pixels_per_diameter} and sign "
-            f"{picker.sign} make no sense; the file is damaged."
+            f"{path.name}: pixels per diameter {picker.pixels_per_diameter}, sign {picker.sign} "
+            f"and calibration {picker.calibration} make no sense; the file is damaged."
         )
     return picker
+
+
+def _calibration(header: dict[str, Any]) -> tuple[float, float]:
+    scale, offset = header.get("calibration", (1.0, 0.0))  # models of 0.1 have none
+    return float(scale), float(offset)
+
+
+def _build(architecture: str, network: dict[str, Any]) -> PickerNet | TemplateNet:
+    if architecture == "layers":
+        return PickerNet(PickerConfig.from_dict(network))
+    if architecture == "template":
+        return TemplateNet(TemplateConfig.from_dict(network))
+    raise ValueError(f"there is no network {architecture!r}")
 
 
 def _fingerprint(header: dict[str, Any], tensors: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from napari_so3.so3.aggregation import RotationStream
 from napari_so3.so3.dense import DenseScorer
+from napari_so3.so3.template import TemplateNet, TemplateScorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,7 @@ class Scorer:
 
     Parameters
     ----------
-    net : PickerNet
+    net : PickerNet or TemplateNet
         The network.
     device : torch.device
         Where to compute.
@@ -78,10 +79,15 @@ class Scorer:
         CPU threads; as many as torch uses by default.
     """
 
-    def __init__(self, net: PickerNet, device: torch.device, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        net: PickerNet | TemplateNet,
+        device: torch.device,
+        workers: int | None = None,
+    ) -> None:
         self._net, self._workers = net, workers
         self.device = device
-        self._dense = DenseScorer(net, device, workers)
+        self._dense = _dense_scorer(net, device, workers)
         self._chunk = len(net.config.grid)
         self.note = ""
 
@@ -143,8 +149,16 @@ class Scorer:
                     self._chunk //= 2
                     continue
             self.device = torch.device("cpu")
-            self._dense = DenseScorer(self._net, self.device, self._workers)
+            self._dense = _dense_scorer(self._net, self.device, self._workers)
             self.note = "the GPU's memory is full; going on with the CPU"
+
+
+def _dense_scorer(
+    net: PickerNet | TemplateNet, device: torch.device, workers: int | None
+) -> DenseScorer | TemplateScorer:
+    if isinstance(net, TemplateNet):
+        return TemplateScorer(net, device, workers)
+    return DenseScorer(net, device, workers)
 
 
 def cut(length: int, most: int) -> list[slice]:

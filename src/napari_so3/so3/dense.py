@@ -9,9 +9,10 @@ with R groups. The head, with its single output channel, is split by rows (`_row
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_so3.so3.networks import PickerConfig, PickerNet
+    from napari_so3.so3.template import TemplateConfig
 
-LIFT_CHUNK = 4  # rotations lifted together on the CPU: the first layer alone is too thin
+CPU_CHUNK = 4  # rotations that a CPU thread takes at once: one is too thin for the first layer
 
 
 @dataclass
@@ -82,107 +84,45 @@ def _row_split(x: Tensor, weight: Tensor) -> Tensor:
     return out
 
 
-class DenseScorer:
-    """Scores images with a fixed network; one scorer serves many images.
+class RotationScorer(ABC):
+    """Carries an image through a network rotation by rotation, on a GPU or in CPU threads.
 
     Parameters
     ----------
-    net : PickerNet
-        The network; its weights are copied, batch norm is folded.
+    config : PickerConfig or TemplateConfig
+        Shape of the network.
     device : torch.device
         Where to compute.
     workers : int, optional
         CPU threads, each carrying rotations of its own; as many as torch uses by default.
     """
 
-    def __init__(self, net: PickerNet, device: torch.device, workers: int | None = None) -> None:
-        self.config: PickerConfig = net.config
+    def __init__(
+        self,
+        config: PickerConfig | TemplateConfig,
+        device: torch.device,
+        workers: int | None = None,
+    ) -> None:
+        self.config = config
         self.device = device
         self.workers = workers or torch.get_num_threads()
-        with torch.inference_mode():
-            self._layers = [
-                _Layer(layer.weight.to(device), layer.bias.to(device))
-                for layer in _folded(net.eval())
-            ]
-        if device.type == "cpu":
-            for layer in self._layers[1:3]:
-                layer.weight = torch.stack(
-                    [w.contiguous(memory_format=torch.channels_last) for w in layer.weight]
-                )
 
     @property
     def n_rotations(self) -> int:
         """Number of rotations R."""
         return len(self.config.grid)
 
-    def rotation_logits(self, x: Tensor, rotations: range) -> Tensor:
-        """Score some rotations of an image.
+    def prepare(self, x: Tensor) -> Any:
+        """Compute once what all rotations need of an image (1, 1, H, W); by default itself."""
+        return x
 
-        Parameters
-        ----------
-        x : Tensor
-            (1, 1, H, W) float32 on the scorer's device.
-        rotations : range
-            Consecutive rotations.
+    @abstractmethod
+    def rotation_logits(self, image: Any, rotations: range) -> Tensor:
+        """Score some consecutive rotations of what `prepare` gave: (n, H', W') float32 logits."""
 
-        Returns
-        -------
-        Tensor
-            (len(rotations), H', W') float32 logits.
-        """
-        if self.device.type == "cpu":
-            return self._by_rotation(x, rotations)
-        return self._grouped(x, rotations)
-
-    def _by_rotation(self, x: Tensor, rotations: range) -> Tensor:
-        lift, conv2, conv3, head = self._layers
-        chosen = slice(rotations.start, rotations.stop)
-        n = len(rotations)
-        # (n*c, 1, k, k): the thin first layer takes the rotations of a chunk at once
-        lifted = F.conv2d(
-            x, lift.weight[chosen].flatten(0, 1), lift.bias.repeat(n), self.config.stride
-        ).relu_()
-        out = []
-        for maps, r in zip(lifted.chunk(n, dim=1), rotations, strict=True):
-            y = maps.contiguous(memory_format=torch.channels_last)
-            y = F.conv2d(y, conv2.weight[r], conv2.bias).relu_()
-            y = F.conv2d(y, conv3.weight[r], conv3.bias).relu_()
-            out.append(_row_split(y, head.weight[r])[0] + head.bias)
-        return torch.cat(out)
-
-    def _grouped(self, x: Tensor, rotations: range) -> Tensor:
-        chosen = slice(rotations.start, rotations.stop)
-        n = len(rotations)
-        *inner, head = (
-            (layer.weight[chosen].flatten(0, 1), layer.bias.repeat(n)) for layer in self._layers
-        )
-        y = x.contiguous(memory_format=torch.channels_last)
-        # float16 keeps ten bits, so the order of scores; the last sum is taken in float32.
-        with torch.autocast(self.device.type, dtype=torch.float16):
-            for i, (weight, bias) in enumerate(inner):
-                stride, groups = (self.config.stride, 1) if i == 0 else (1, n)
-                y = F.conv2d(y, weight, bias, stride, groups=groups).relu_()
-        return F.conv2d(y.float(), *head, groups=n)[0]
-
+    @abstractmethod
     def bytes_per_rotation(self, height: int, width: int) -> int:
-        """Memory that one rotation of an image takes on its way through the layers.
-
-        Parameters
-        ----------
-        height, width : int
-            Size of the image, pixels.
-
-        Returns
-        -------
-        int
-            Bytes of all feature maps in float32.
-        """
-        size, total = [height, width], 0
-        for i, layer in enumerate(self._layers):
-            step = self.config.stride if i == 0 else 1
-            size = [(n - layer.weight.shape[-1]) // step + 1 for n in size]
-            total += 4 * len(layer.bias) * size[0] * size[1]
-        return total
+        """Memory that one rotation of an image takes."""
 
     def chunks(self, size: int) -> list[range]:
         """Cut the rotations into ranges of at most ``size``."""
@@ -210,23 +150,24 @@ class DenseScorer:
         int or RotationStream
             Rotations done; at last the joined stream.
         """
-        x = x.to(self.device)
+        with torch.inference_mode():
+            image = self.prepare(x.to(self.device))
         if self.device.type == "cpu":
-            yield from self._stream_cpu(x, keep)
+            yield from self._stream_cpu(image, keep)
             return
         stream = RotationStream(self.n_rotations, self.config.aggregation, self.config.prior)
         for rotations in self.chunks(chunk):
             with torch.inference_mode():
-                logits = self.rotation_logits(x, rotations)
+                logits = self.rotation_logits(image, rotations)
                 stream.update(logits, rotations.start)
                 if keep is not None:
                     keep[rotations.start : rotations.stop] = logits.half().cpu()
             yield rotations.stop
         yield stream
 
-    def _stream_cpu(self, x: Tensor, keep: Tensor | None) -> Iterator[RotationStream | int]:
+    def _stream_cpu(self, image: Any, keep: Tensor | None) -> Iterator[RotationStream | int]:
         config = self.config
-        todo = iter(self.chunks(LIFT_CHUNK))
+        todo = iter(self.chunks(CPU_CHUNK))
         lock, stop = threading.Lock(), threading.Event()
         done = threading.Semaphore(0)
 
@@ -239,14 +180,14 @@ class DenseScorer:
                 if rotations is None:
                     break
                 with torch.inference_mode():
-                    logits = self.rotation_logits(x, rotations)
+                    logits = self.rotation_logits(image, rotations)
                     stream.update(logits, rotations.start)
                     if keep is not None:
                         keep[rotations.start : rotations.stop] = logits.half()
                 done.release()
             return stream
 
-        steps = len(self.chunks(LIFT_CHUNK))
+        steps = len(self.chunks(CPU_CHUNK))
         with ThreadPoolExecutor(self.workers, thread_name_prefix="so3-score") as pool:
             try:
                 jobs = [pool.submit(work) for _ in range(self.workers)]
@@ -255,10 +196,107 @@ class DenseScorer:
                         for job in jobs:
                             if job.done() and job.exception() is not None:
                                 job.result()
-                    yield min((step + 1) * LIFT_CHUNK, self.n_rotations)
+                    yield min((step + 1) * CPU_CHUNK, self.n_rotations)
                 joined, *others = [job.result() for job in jobs]
             finally:
                 stop.set()
         for other in others:
             joined.merge(other)
         yield joined
+
+
+class DenseScorer(RotationScorer):
+    """Scores images with a fixed network; one scorer serves many images.
+
+    Parameters
+    ----------
+    net : PickerNet
+        The network; its weights are copied, batch norm is folded.
+    device : torch.device
+        Where to compute.
+    workers : int, optional
+        CPU threads, each carrying rotations of its own; as many as torch uses by default.
+    """
+
+    def __init__(self, net: PickerNet, device: torch.device, workers: int | None = None) -> None:
+        super().__init__(net.config, device, workers)
+        self._stride = net.config.stride
+        with torch.inference_mode():
+            self._layers = [
+                _Layer(layer.weight.to(device), layer.bias.to(device))
+                for layer in _folded(net.eval())
+            ]
+        if device.type == "cpu":
+            for layer in self._layers[1:3]:
+                layer.weight = torch.stack(
+                    [w.contiguous(memory_format=torch.channels_last) for w in layer.weight]
+                )
+
+    def rotation_logits(self, image: Tensor, rotations: range) -> Tensor:
+        """Score some rotations of an image.
+
+        Parameters
+        ----------
+        image : Tensor
+            (1, 1, H, W) float32 on the scorer's device.
+        rotations : range
+            Consecutive rotations.
+
+        Returns
+        -------
+        Tensor
+            (len(rotations), H', W') float32 logits.
+        """
+        if self.device.type == "cpu":
+            return self._by_rotation(image, rotations)
+        return self._grouped(image, rotations)
+
+    def _by_rotation(self, x: Tensor, rotations: range) -> Tensor:
+        lift, conv2, conv3, head = self._layers
+        chosen = slice(rotations.start, rotations.stop)
+        n = len(rotations)
+        # (n*c, 1, k, k): the thin first layer takes the rotations of a chunk at once
+        lifted = F.conv2d(
+            x, lift.weight[chosen].flatten(0, 1), lift.bias.repeat(n), self._stride
+        ).relu_()
+        out = []
+        for maps, r in zip(lifted.chunk(n, dim=1), rotations, strict=True):
+            y = maps.contiguous(memory_format=torch.channels_last)
+            y = F.conv2d(y, conv2.weight[r], conv2.bias).relu_()
+            y = F.conv2d(y, conv3.weight[r], conv3.bias).relu_()
+            out.append(_row_split(y, head.weight[r])[0] + head.bias)
+        return torch.cat(out)
+
+    def _grouped(self, x: Tensor, rotations: range) -> Tensor:
+        chosen = slice(rotations.start, rotations.stop)
+        n = len(rotations)
+        *inner, head = (
+            (layer.weight[chosen].flatten(0, 1), layer.bias.repeat(n)) for layer in self._layers
+        )
+        y = x.contiguous(memory_format=torch.channels_last)
+        # float16 keeps ten bits, so the order of scores; the last sum is taken in float32.
+        with torch.autocast(self.device.type, dtype=torch.float16):
+            for i, (weight, bias) in enumerate(inner):
+                stride, groups = (self._stride, 1) if i == 0 else (1, n)
+                y = F.conv2d(y, weight, bias, stride, groups=groups).relu_()
+        return F.conv2d(y.float(), *head, groups=n)[0]
+
+    def bytes_per_rotation(self, height: int, width: int) -> int:
+        """Memory that one rotation of an image takes on its way through the layers.
+
+        Parameters
+        ----------
+        height, width : int
+            Size of the image, pixels.
+
+        Returns
+        -------
+        int
+            Bytes of all feature maps in float32.
+        """
+        size, total = [height, width], 0
+        for i, layer in enumerate(self._layers):
+            step = self._stride if i == 0 else 1
+            size = [(n - layer.weight.shape[-1]) // step + 1 for n in size]
+            total += 4 * len(layer.bias) * size[0] * size[1]
+        return total

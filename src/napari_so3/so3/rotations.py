@@ -7,6 +7,7 @@ row is the viewing direction in the frame of the particle. Quaternions are (x, y
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from dataclasses import dataclass
@@ -17,11 +18,16 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from napari_so3.so3.symmetry import symmetry_group
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
 GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
+INSIDE_UNIT = (0.31, 0.17, 0.93)  # a direction on no symmetry axis: its cell is the unit
+UNIT_PROBES = 200  # directions of the unit that are to be covered
+UNIT_TURNS, UNIT_TRIES = 8, 40  # turns about z of a lattice; lattices that are compared
 
 
 def euler_to_matrix(rot: ArrayLike, tilt: ArrayLike, psi: ArrayLike) -> Tensor:
@@ -130,6 +136,47 @@ def fibonacci_sphere(n: int) -> tuple[Tensor, Tensor]:
     return (s * GOLDEN_ANGLE) % (2 * math.pi), torch.acos(1.0 - (2 * s + 1) / n)
 
 
+def _asymmetric_unit(group: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Spread ``n`` directions over the asymmetric unit of a group: (n,) rot and tilt, radians.
+
+    They are the points in the unit of a Fibonacci sphere of about ``n`` per unit. Which points fall
+    into the unit depends on its size and its turn about z: the best covering of a few is taken.
+    """
+    # A direction is in the unit if no copy of INSIDE_UNIT is closer.
+    cells = group @ torch.tensor(INSIDE_UNIT, dtype=torch.float64)
+
+    def in_unit(points: Tensor) -> Tensor:
+        cosines = points @ cells.T
+        return cosines[:, 0] >= cosines.amax(dim=1) - 1e-12
+
+    probes = _unit_vectors(*fibonacci_sphere(UNIT_PROBES * len(group)))
+    probes = probes[in_unit(probes)]
+    best, found, tried = -2.0, None, 0
+    total = n * len(group)
+    for size, step in itertools.product(
+        sorted(range(1, 3 * total), key=lambda m: abs(m - total)), range(UNIT_TURNS)
+    ):
+        rot, tilt = fibonacci_sphere(size)
+        rot = (rot + step * 2 * math.pi / UNIT_TURNS) % (2 * math.pi)
+        kept = in_unit(_unit_vectors(rot, tilt))
+        if int(kept.sum()) != n:
+            continue
+        orbit = (group @ _unit_vectors(rot[kept], tilt[kept]).T).mT.reshape(-1, 3)
+        worst = float((probes @ orbit.T).amax(dim=1).min())
+        if worst > best:
+            best, found = worst, (rot[kept], tilt[kept])
+        tried += 1
+        if tried == UNIT_TRIES:
+            break
+    assert found is not None, "some sphere has any number of directions in the unit"
+    return found
+
+
+def _unit_vectors(rot: Tensor, tilt: Tensor) -> Tensor:
+    """Directions of angles in radians: (n, 3) x, y, z."""
+    return torch.stack((tilt.sin() * rot.cos(), tilt.sin() * rot.sin(), tilt.cos()), dim=-1)
+
+
 @dataclass(frozen=True)
 class RotationGrid:
     """A sample of SO(3): directions on the sphere times in-plane angles (a Hopf grid).
@@ -138,25 +185,33 @@ class RotationGrid:
     ``psi = 360 j / n_psi`` degrees. The in-plane angles form a cyclic group, so that turning an
     image in plane rolls the rotations; with ``n_psi`` a multiple of 4, quarter turns are exact.
 
+    For a symmetric particle the directions of one asymmetric unit are enough: the others show the
+    same images. They are those of a Fibonacci sphere with as many directions per unit.
+
     Parameters
     ----------
     n_directions : int
-        Number of viewing directions, S. One direction is the z axis: the SO(2) grid.
+        Number of viewing directions, S, in the asymmetric unit. One direction of C1 is the z axis:
+        the SO(2) grid.
     n_psi : int
         Number of in-plane angles.
     antipodal : bool
         Build the sphere of pairs (d, -d), which closes the grid under mirrors of the image for
-        1-3 % worse covering. Needs an even number of directions.
+        1-3 % worse covering. Needs an even number of directions, and C1.
+    symmetry : str
+        Point group of the particle, as in `symmetry_group`.
 
     Raises
     ------
     ValueError
-        If a size is below one, or the directions of an antipodal grid are odd in number.
+        If a size is below one, the directions of an antipodal grid are odd in number, there is no
+        such symmetry, or an antipodal grid is to have one.
     """
 
     n_directions: int = 12
     n_psi: int = 8
     antipodal: bool = False
+    symmetry: str = "C1"
 
     def __post_init__(self) -> None:
         if self.n_directions < 1 or self.n_psi < 1:
@@ -168,6 +223,8 @@ class RotationGrid:
             raise ValueError(
                 f"an antipodal grid needs an even number of directions, not {self.n_directions}"
             )
+        if len(self.group) > 1 and self.antipodal:
+            raise ValueError(f"a grid is antipodal or of symmetry {self.symmetry}, not both")
 
     def __len__(self) -> int:
         return self.n_directions * self.n_psi
@@ -177,9 +234,37 @@ class RotationGrid:
         """Grid of in-plane rotations only."""
         return cls(1, n_psi)
 
+    @classmethod
+    def reduced(cls, symmetry: str, n_directions: int, n_psi: int) -> RotationGrid:
+        """Grid for a symmetric particle, as fine as ``RotationGrid(n_directions, n_psi)``.
+
+        Parameters
+        ----------
+        symmetry : str
+            Point group, as in `symmetry_group`.
+        n_directions : int
+            Directions on the whole sphere; about one in the order of the group is kept.
+        n_psi : int
+            Number of in-plane angles.
+
+        Returns
+        -------
+        RotationGrid
+            With C1 the full grid.
+        """
+        kept = max(1, round(n_directions / len(symmetry_group(symmetry))))
+        return cls(kept, n_psi, symmetry=symmetry)
+
+    @cached_property
+    def group(self) -> Tensor:
+        """(G, 3, 3) float64 rotations ``g`` of the symmetry: ``r`` and ``r g`` are one image."""
+        return symmetry_group(self.symmetry)
+
     @cached_property
     def _view_angles(self) -> tuple[Tensor, Tensor]:
         """(S,) rot and tilt of the viewing directions, radians."""
+        if len(self.group) > 1:
+            return _asymmetric_unit(self.group, self.n_directions)
         if not self.antipodal:
             return fibonacci_sphere(self.n_directions)
         half = self.n_directions // 2
@@ -219,11 +304,14 @@ class RotationGrid:
 
     @cached_property
     def distances(self) -> Tensor:
-        """(R, R) float64 geodesic angles between the rotations, radians."""
-        return geodesic_distance(self.matrices[:, None], self.matrices[None])
+        """(R, R) float64 geodesic angles between the rotations, up to symmetry, radians."""
+        angles = [
+            geodesic_distance((self.matrices @ g)[:, None], self.matrices) for g in self.group
+        ]
+        return torch.stack(angles).amin(dim=0)
 
     def nearest(self, r: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the grid rotation closest to each rotation.
+        """Find the grid rotation closest to each rotation, up to symmetry.
 
         Parameters
         ----------
@@ -239,8 +327,10 @@ class RotationGrid:
         """
         flat = r.reshape(-1, 3, 3).double()
         # trace(a^T b) = 1 + 2 cos(angle): the largest trace is the smallest angle.
-        index = (flat.reshape(-1, 9) @ self.matrices.reshape(-1, 9).T).argmax(dim=1)
-        angle = geodesic_distance(self.matrices[index], flat)
+        equivalent = flat[:, None] @ self.group  # (n, G, 3, 3)
+        trace = equivalent.reshape(len(flat), -1, 9) @ self.matrices.reshape(-1, 9).T
+        index = trace.amax(dim=1).argmax(dim=1)
+        angle = geodesic_distance(self.matrices[index, None], equivalent).amin(dim=1)
         return index.reshape(r.shape[:-2]), angle.reshape(r.shape[:-2])
 
     def neighbour_weights(self, kappa: float = 4.0, reach: float = 1.6) -> Tensor:

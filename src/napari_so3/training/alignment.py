@@ -1,0 +1,118 @@
+"""Turn a map so that its symmetry axes are RELION's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage, optimize
+from scipy.spatial.transform import Rotation
+
+from napari_so3.simulation.volume import DensityMap
+from napari_so3.so3.rotations import RotationGrid
+from napari_so3.so3.symmetry import symmetry_group
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COARSE, FINE = 18, 36  # voxels across the maps that axes are searched and judged with
+COMPARED = 6  # rotations of the group, at most, that the coarse map is compared under
+ALREADY = 0.95  # of the variance: a map that is this similar to its copies is left as it is
+SYMMETRIC = 0.94  # of the variance: a map that is less similar however it is turned is refused
+SEARCHED = (96, 16)  # directions and in-plane angles: 11 degrees apart
+AT_ONCE = 16
+
+
+def align_to_symmetry(density: DensityMap, symmetry: str) -> tuple[DensityMap, Tensor]:
+    """Turn a map so that it has a symmetry about RELION's axes.
+
+    Parameters
+    ----------
+    density : DensityMap
+        A symmetric particle, centred.
+    symmetry : str
+        Its point group, as in `symmetry_group`.
+
+    Returns
+    -------
+    turned : DensityMap
+        The map itself if it has the symmetry already.
+    rotation : Tensor
+        (3, 3) float64 from the map to the turned one: a rotation ``r`` of the turned map is the
+        rotation ``r rotation`` of the map.
+
+    Raises
+    ------
+    ValueError
+        If the map does not have the symmetry about any axes.
+    """
+    identity = torch.eye(3, dtype=torch.float64)
+    group = symmetry_group(symmetry)
+    if len(group) == 1:
+        return density, identity
+    coarse, fine = (_reduced(density, box) for box in (COARSE, FINE))
+    elements = group[1 :: max(1, (len(group) - 1) // COMPARED)][:COMPARED]
+    if float(_likeness(fine, identity[None], elements)) > ALREADY:
+        return density, identity
+    # The copies of a rotation under the group, from the left, are equally good.
+    candidates = RotationGrid.reduced(symmetry, *SEARCHED).matrices.mT
+    likeness = torch.cat([_likeness(coarse, c, elements) for c in candidates.split(AT_ONCE)])
+    rotation = _refined(fine, candidates[likeness.argmax()], elements)
+    if float(_likeness(fine, rotation[None], elements)) < SYMMETRIC:
+        raise ValueError(
+            f"{density.name}: the map does not have the symmetry {symmetry}; correct it, or give C1"
+        )
+    return _turned(density, rotation), rotation
+
+
+def _reduced(density: DensityMap, box: int) -> Tensor:
+    """Smoothed map on box^3 voxels that hold the particle: float32, mean 0, variance 1."""
+    voxel = 1.2 * density.diameter / box
+    ratio = voxel / density.voxel_size
+    smooth = ndimage.gaussian_filter(density.values, ratio)
+    axis = (np.arange(box) - (box - 1) / 2) * ratio + len(smooth) // 2
+    points = np.meshgrid(axis, axis, axis, indexing="ij")
+    values = torch.from_numpy(ndimage.map_coordinates(smooth, points, order=1)).float()
+    return (values - values.mean()) / values.std()
+
+
+def _likeness(reduced: Tensor, rotations: Tensor, elements: Tensor) -> Tensor:
+    """Mean correlation of a map, turned by each of (n, 3, 3), with its copies: (n,) float32."""
+    copies = (rotations.mT[:, None] @ elements @ rotations[:, None]).flatten(0, 1)
+    theta = F.pad(copies.mT, (0, 1)).to(reduced)
+    shape = [len(theta), 1, *reduced.shape]
+    points = F.affine_grid(theta, shape, align_corners=False)
+    turned = F.grid_sample(
+        reduced.expand(shape), points, padding_mode="border", align_corners=False
+    )
+    return (turned[:, 0] * reduced).mean(dim=(1, 2, 3)).reshape(len(rotations), -1).mean(dim=1)
+
+
+def _refined(reduced: Tensor, rotation: Tensor, elements: Tensor) -> Tensor:
+    def turned(vector: np.ndarray) -> Tensor:
+        return torch.from_numpy(Rotation.from_rotvec(vector).as_matrix()) @ rotation
+
+    def unlikeness(vector: np.ndarray) -> float:
+        return -float(_likeness(reduced, turned(vector)[None], elements))
+
+    start = np.concatenate((np.zeros((1, 3)), 0.1 * np.eye(3)))
+    found = optimize.minimize(
+        unlikeness,
+        np.zeros(3),
+        method="Nelder-Mead",
+        options={"initial_simplex": start, "xatol": 2e-3, "fatol": 1e-5},
+    )
+    return turned(found.x)
+
+
+def _turned(density: DensityMap, rotation: Tensor) -> DensityMap:
+    """``V(r^T p)`` about the origin of the map."""
+    n = len(density.values)
+    axis = np.arange(n) - n // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    points = np.stack((x, y, z), axis=-1) @ rotation.numpy()
+    at = np.moveaxis(points[..., ::-1], -1, 0) + n // 2
+    values = ndimage.map_coordinates(density.values, at, order=3, mode="constant")
+    return DensityMap(values.astype(np.float32), density.voxel_size, density.name)
