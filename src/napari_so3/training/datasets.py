@@ -34,6 +34,9 @@ class DataSet:
         Pixels of the micrographs per unit of the coordinates.
     weight : int
         Tiles in every batch of the general model.
+    offset : tuple of float
+        Where particles lie from their labels, y and x in pixels, in the mean of the training
+        crops (``docs/experiments/label_offset.py``); training takes it into account.
     """
 
     name: str
@@ -45,6 +48,7 @@ class DataSet:
     complete: bool = True
     coordinate_scale: float = 1.0
     weight: int = 1
+    offset: tuple[float, float] = (0.0, 0.0)
 
 
 APOFERRITIN = DataSet(
@@ -54,6 +58,7 @@ APOFERRITIN = DataSet(
     1.5,
     130.0,
     ("May08_05_53_51", "May08_05_55_31", "May08_05_57_01"),
+    offset=(-1.7, -0.9),
 )
 SINGLE_FRAMES = DataSet(
     "apoferritin, single frames (EMPIAR-10146)",
@@ -63,6 +68,7 @@ SINGLE_FRAMES = DataSet(
     130.0,
     APOFERRITIN.held_out,
     coordinate_scale=0.5,
+    offset=(-0.85, -0.45),
 )
 BETA_GALACTOSIDASE = DataSet(
     "beta-galactosidase (EMPIAR-10017)",
@@ -71,7 +77,8 @@ BETA_GALACTOSIDASE = DataSet(
     7.08,
     180.0,
     ("Falcon_2012_06_12-16_",),
-    weight=2,  # its particles are the hardest to see
+    weight=3,  # its particles are the hardest to see
+    offset=(-1.4, -1.1),
 )
 PROTEASOME = DataSet(
     "20S proteasome (EMPIAR-10025)",

@@ -176,7 +176,7 @@ class Recipe:
     """
 
     fast_steps: int = 1500
-    final_steps: int = 200
+    final_steps: int = 220
     simulated: int = 2
     micrographs: int = 6
     seed: int = 0
@@ -202,6 +202,17 @@ class Recipe:
         return FitConfig(steps // each, each, rate, "one-cycle", loss=Loss(), seed=seed)
 
 
+def read_centred(data: Path, what: DataSet) -> list[LabelledMicrograph]:
+    """Read the training part of a data set, its labels moved onto the middle of the particles."""
+    centred = []
+    for one in read_part(data, what).values():
+        shape = np.array(one.micrograph.data.shape)
+        moved = one.labels.positives + np.array(what.offset)
+        inside = ((moved >= 0) & (moved <= shape - 1)).all(axis=1)
+        centred.append(replace(one, labels=replace(one.labels, positives=moved[inside])))
+    return centred
+
+
 def train_general(
     data: Path, output: Path, recipe: Recipe | None = None, device: torch.device | None = None
 ) -> None:
@@ -219,9 +230,7 @@ def train_general(
         Where; the CPU by default.
     """
     recipe, device = recipe or Recipe(), device or torch.device("cpu")
-    real = {
-        what: list(read_part(data, what).values()) for what in DATA_SETS if recipe.uses(what.name)
-    }
+    real = {what: read_centred(data, what) for what in DATA_SETS if recipe.uses(what.name)}
     maps = [read_density(data / "maps" / name) for name in MAPS if recipe.uses(name)]
 
     def build(rng: np.random.Generator) -> list[list[LabelledMicrograph]]:
