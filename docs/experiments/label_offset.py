@@ -9,11 +9,15 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from napari_so3.training.datasets import APOFERRITIN, BETA_GALACTOSIDASE, DataSet, read_part
+from napari_so3.training.datasets import APOFERRITIN, BETA_GALACTOSIDASE, read_part
+
+if TYPE_CHECKING:
+    from napari_so3.training.datasets import DataSet
 
 CROP = 0.9  # half edge of a crop, diameters
 LARGEST, STEP = 0.06, 0.005  # offsets that are tried, diameters
