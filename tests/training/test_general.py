@@ -7,7 +7,8 @@ from napari_so3.picking.picker import load_picker
 from napari_so3.so3.networks import PickerConfig
 from napari_so3.so3.rotations import RotationGrid
 from napari_so3.training import general
-from napari_so3.training.general import Recipe, simulate_labelled, train_general
+from napari_so3.training.general import Recipe, train_general
+from napari_so3.training.scenes import simulate_labelled
 
 
 def test_simulated_micrographs_are_reproducible_and_labelled():

@@ -15,14 +15,12 @@ from napari_so3.io.micrographs import Micrograph
 from napari_so3.simulation.ctf import CTF
 from napari_so3.simulation.density import random_protein
 from napari_so3.simulation.estimate import estimate_defocus, estimate_noise
-from napari_so3.simulation.layout import NoRoomError
-from napari_so3.simulation.micrograph import simulate_micrograph
 from napari_so3.so3.networks import PickerNet
 from napari_so3.training.fit import FitConfig, FitProgress
-from napari_so3.training.general import draw_config
 from napari_so3.training.labels import Labels
 from napari_so3.training.losses import Loss
 from napari_so3.training.phases import Phase, fit_phases
+from napari_so3.training.scenes import draw_config, simulate_fitting
 from napari_so3.training.settle import calibrate, find_candidates
 from napari_so3.training.sources import TileSource
 from napari_so3.training.teach import Note, TrainError
@@ -34,9 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_so3.picking.picker import Picker
-    from napari_so3.simulation.density import Particle
     from napari_so3.simulation.estimate import NoiseSpectrum
-    from napari_so3.simulation.micrograph import SimulatedMicrograph, SimulationConfig
+    from napari_so3.simulation.micrograph import SimulationConfig
     from napari_so3.simulation.volume import DensityMap
 
 FINEST = 24.0  # pixels per diameter of simulated micrographs; finer ones are not looked at
@@ -110,7 +107,7 @@ class Scene:
         config = self._config(rng)
         # Dirt must not look like the particle: fragments are at most half as large.
         dirt = [random_protein(generator, size * f) for f in rng.uniform(0.25, 0.5, 3)]
-        made = _simulate(self.density, config, generator, dirt)
+        made = simulate_fitting(self.density, config, generator, dirt)
         image = made.image
         if self.spectra and rng.random() < MATCHED:
             image = with_spectrum(
@@ -136,25 +133,6 @@ class Scene:
         u = float(rng.uniform(low, high))
         v = u * config.ctf.defocus_v / config.ctf.defocus_u
         return replace(config, ctf=replace(config.ctf, defocus_u=u, defocus_v=v))
-
-
-def _simulate(
-    particle: Particle,
-    config: SimulationConfig,
-    generator: torch.Generator,
-    dirt: Sequence[Particle],
-) -> SimulatedMicrograph:
-    """Simulate, with less in the micrograph where there is no room for all."""
-    while True:
-        try:
-            return simulate_micrograph(particle, config, generator, dirt)
-        except NoRoomError:
-            config = replace(
-                config,
-                n_particles=2 * config.n_particles // 3,
-                n_foreign=config.n_foreign // 2,
-                n_aggregates=0,
-            )
 
 
 def with_spectrum(
