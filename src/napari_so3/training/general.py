@@ -82,7 +82,7 @@ class Recipe:
     """
 
     fast_steps: int = 1500
-    final_steps: int = 220
+    final_steps: int = 200
     simulated: int = 2
     micrographs: int = 6
     seed: int = 0
