@@ -77,13 +77,13 @@ class TeachSettings:
 
     def phases(self, loss: Loss, grid: RotationGrid) -> list[Phase]:
         """Phases of the training with this loss, on these rotations in the end."""
-        last = self._phase(self.steps or self.FINE_TUNING, 1e-3, loss, not self.from_scratch)
+        last = self._phase(self.steps or self.FINE_TUNING, 1e-3, loss)
         if not self.from_scratch:
             return [last]
-        first = self._phase(self.steps or self.FROM_SCRATCH, 3e-3, loss, False)
+        first = self._phase(self.steps or self.FROM_SCRATCH, 3e-3, loss)
         return [replace(first, grid=FAST_GRID), replace(last, grid=grid)]
 
-    def _phase(self, steps: int, rate: float, loss: Loss, freeze_norm: bool) -> Phase:
+    def _phase(self, steps: int, rate: float, loss: Loss) -> Phase:
         return Phase(
             FitConfig(
                 epochs=max(1, round(steps / STEPS_PER_EPOCH)),
@@ -91,7 +91,6 @@ class TeachSettings:
                 learning_rate=rate,
                 schedule="one-cycle",
                 loss=loss,
-                freeze_norm=freeze_norm,
                 seed=self.seed,
             )
         )
