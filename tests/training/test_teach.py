@@ -118,13 +118,15 @@ def test_with_enough_micrographs_some_are_held_out(start):
     events = list(teach(micrographs, start, TeachSettings(steps=2, tiles=1)))
     validations = [e.validation for e in events if isinstance(e, FitProgress)]
     assert validations[-1] is not None
-    assert "1 micrographs are held out" in events[0].text
+    assert "1 micrograph held out" in events[0].text
 
 
 def test_advice_is_given_in_words():
     said = " ".join(advise({"a": micrograph(0, 8)}, {}))
     assert "8 particles are few" in said and "three micrographs" in said
     enough = {f"m{i}": micrograph(i) for i in range(4)}
+    partly = {"m": micrograph(0, 8, complete=False)}
+    assert "lower bound" in advise(enough, partly)[1]
     assert len(advise(enough, enough)) == 1
 
 

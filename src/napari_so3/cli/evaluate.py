@@ -183,7 +183,7 @@ def _figure_table(result: "Evaluation") -> Table:
         reached = point and f"{point.precision:.4f} {_at(point, result.log_odds)}"
         rows[f"precision at {recall:.0%} recall"] = reached or "not reached"
     rows["recall of all picks"] = f"{result.recall:.4f}"
-    if reliable is not None:
+    if reliable is not None and result.complete:
         rows["calibration error"] = f"{reliable.error:.4f}"
     if not result.complete:
         rows["labels are incomplete"] = "precision and what follows from it are lower bounds"

@@ -172,8 +172,11 @@ def train(
             if Processes().rank == 0:
                 output.parent.mkdir(parents=True, exist_ok=True)
                 made.save(output)
-                size = "" if diameter is None else f" --diameter {diameter:g}"
-                say(f"model: {output}\nnext: napari-so3 pick MICROGRAPHS{size} --model {output}")
+                across = made.training.get("diameter", diameter)
+                say(
+                    f"model: {output}\n"
+                    f"next: napari-so3 pick MICROGRAPHS --diameter {across:.4g} --model {output}"
+                )
 
 
 def _check(

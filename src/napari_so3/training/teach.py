@@ -278,15 +278,19 @@ def advise(
         Sentences.
     """
     positives = sum(len(m.labels.positives) for m in training.values())
-    said = [
-        f"Learning from {positives} particles in {len(training)} micrographs; "
-        + (
-            f"{len(held_out)} micrographs are held out to choose the best weights."
-            if held_out
-            else "none is held out: the last weights are kept "
+    learnt = f"Learning from {positives} particles in {_micrographs(len(training))}; "
+    if held_out:
+        said = [learnt + f"{_micrographs(len(held_out))} held out to choose the best weights."]
+        if not _all_complete(held_out):
+            said.append(
+                "The validation AUPRC counts unlabelled particles as wrong, so that it is a lower "
+                "bound: compare it between epochs only."
+            )
+    else:
+        said = [
+            learnt + "none is held out: the last weights are kept "
             f"(label {FEWEST_TO_HOLD_OUT} micrographs or more to have some held out)."
-        )
-    ]
+        ]
     if positives < ENOUGH_POSITIVES:
         said.append(
             f"{positives} particles are few: {ENOUGH_POSITIVES} or more give a better model."
@@ -357,6 +361,10 @@ def choose_loss(
     prior = min(max(share * POSITIVE_RADIUS**2, 1e-4), LARGEST_SHARE)
     trimmed = min(share * NEGATIVE_RADIUS**2, LARGEST_SHARE)
     return Loss(name, prior=prior, trimmed=trimmed)
+
+
+def _micrographs(n: int) -> str:
+    return "1 micrograph" if n == 1 else f"{n} micrographs"
 
 
 def _all_complete(micrographs: Mapping[str, LabelledMicrograph]) -> bool:
