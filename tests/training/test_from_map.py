@@ -112,6 +112,15 @@ def test_the_users_micrographs_decide(density):
     assert "2 of your micrographs" in " ".join(notes) and "1.1 to 2.0 µm" in " ".join(notes)
 
 
+def test_the_defocus_of_the_micrographs_is_simulated(density):
+    scene = from_map.Scene(density, 200.0, 6.0, defocus=(21_000.0, 22_000.0))
+    drawn = [scene.configure(np.random.default_rng(seed)).ctf for seed in range(5)]
+    assert all(21_000 <= ctf.defocus_u <= 22_000 for ctf in drawn)
+    assert all(0.95 * ctf.defocus_u <= ctf.defocus_v <= ctf.defocus_u for ctf in drawn)
+    wide = [replace(scene, defocus=None).configure(np.random.default_rng(s)) for s in range(5)]
+    assert not all(21_000 <= one.ctf.defocus_u <= 22_000 for one in wide)
+
+
 def test_coarse_micrographs_keep_their_pixels(density):
     image = np.random.default_rng(0).normal(size=(300, 300))
     scene, notes = look(density, MapSettings(), [_micrograph(image, 9.0)])

@@ -104,7 +104,7 @@ class Scene:
         """Simulate a micrograph of the particle, with all particles labelled."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         size = self.density.diameter
-        config = self._config(rng)
+        config = self.configure(rng)
         # Dirt must not look like the particle: fragments are at most half as large.
         dirt = [random_protein(generator, size * f) for f in rng.uniform(0.25, 0.5, 3)]
         made = simulate_fitting(self.density, config, generator, dirt)
@@ -117,7 +117,8 @@ class Scene:
         labels = Labels(made.truth[["y", "x"]].to_numpy(), complete=True)
         return LabelledMicrograph(micrograph, labels, self.diameter)
 
-    def _config(self, rng: np.random.Generator) -> SimulationConfig:
+    def configure(self, rng: np.random.Generator) -> SimulationConfig:
+        """Draw what one micrograph shows."""
         edge = round(ACROSS * self.density.diameter / self.pixel_size)
         config = draw_config(rng, self.density.diameter, edge)
         config = replace(
