@@ -133,7 +133,8 @@ class MicrographBox(QWidget):
     def _show(self) -> None:
         name, text, micrograph = "No micrograph is selected.", "", None
         if self.image is not None:
-            name = f"<b>{html.escape(self.image.name)}</b>"
+            # Long names have no spaces: they may be broken after an underscore.
+            name = f"<b>{html.escape(self.image.name).replace('_', '_&#8203;')}</b>"
             try:
                 micrograph = micrograph_of(self.image)
             except LayerError as error:
