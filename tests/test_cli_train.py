@@ -45,7 +45,7 @@ def test_training_from_labels_writes_a_model(labelled, tiny_model):
     text = said(result)
     assert "2 micrographs with labels" in text
     assert "1 micrograph without labels, left out: other.mrc" in text
-    assert "1 list of labels without micrograph, left out: lost" in text
+    assert "labels of 1 micrograph not given, left out: lost" in text
     assert "18 particles in 2 micrographs" in text
     assert "napari-so3 pick MICROGRAPHS --diameter 160 --model" in text
     picker = load_picker(output)

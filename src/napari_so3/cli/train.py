@@ -11,6 +11,7 @@ from napari_so3.cli.common import (
     DEFAULT_MODEL,
     Device,
     PixelSize,
+    console,
     count,
     say,
     user_errors,
@@ -136,6 +137,7 @@ def train(
 
         _check(micrographs, labels, diameter, from_map, matcher, loss)
         with process_group() as given:
+            console.quiet = Processes().rank > 0  # one of them speaks
             where = _device(device, given)
             if from_map is not None:
                 made = _from_map(
@@ -248,17 +250,14 @@ def _read_labelled(
 
     matched = match_labels(find_micrographs(micrographs), read_labels(labels, complete))
     say(f"{count(len(matched.pairs), 'micrograph')} with labels")
-    for what, names in (
-        ("micrograph", [p.name for p in matched.without_labels]),
-        ("list of labels", list(matched.without_micrograph)),
+    here, lost = [p.name for p in matched.without_labels], list(matched.without_micrograph)
+    for names, what in (
+        (here, f"{count(len(here), 'micrograph')} without labels"),
+        (lost, f"labels of {count(len(lost), 'micrograph')} not given"),
     ):
         if names:
             rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            other = "labels" if what == "micrograph" else "micrograph"
-            say(
-                f"{count(len(names), what)} without {other}, left out: "
-                f"{', '.join(names[:NAMED])}{rest}"
-            )
+            say(f"{what}, left out: {', '.join(names[:NAMED])}{rest}")
     return {
         path.name: LabelledMicrograph(read_micrograph(path, pixel_size), one, diameter)
         for path, one in matched.pairs
