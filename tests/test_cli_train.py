@@ -80,6 +80,7 @@ def test_labels_files_carry_negatives_and_ignored_places(labelled, tiny_model):
         (("mics/a.mrc", "--labels", "labels", "-d", "16"), "a particle of 16 Å is 2 pixels wide"),
         (("mics/a.mrc", "--labels", "labels", "-d", "160", "-p", "-1"), "pixel size"),
         (("--from-map", "nowhere.mrc"), "nowhere.mrc"),
+        (("--from-map", "nowhere.mrc", "--symmetry", "X7"), "not 'X7'"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(labelled, monkeypatch, arguments, expected):
@@ -109,6 +110,30 @@ def blob_map(tmp_path):
         mrc.set_data(density)
         mrc.voxel_size = 4.0
     return path
+
+
+def test_a_map_without_the_symmetry_is_told_in_a_sentence(tmp_path, blob_map):
+    z, y, x = np.mgrid[:32, :32, :32] - 16.0
+    places = ((0, 0, 0), (9, 0, 0), (0, 9, 4))
+    lumps = sum(np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / 6) for a, b, c in places)
+    with mrcfile.open(blob_map, mode="r+") as mrc:
+        mrc.set_data(lumps.astype(np.float32))
+        mrc.voxel_size = 4.0
+    output = tmp_path / "m.safetensors"
+    result = run("train", "--from-map", blob_map, "--symmetry", "C5", "--matcher", "-o", output)
+    assert result.exit_code == 2 and "does not have the symmetry C5" in said(result)
+    assert not output.exists()
+
+
+def test_the_voxel_size_of_a_map_can_be_given(tmp_path, blob_map):
+    with mrcfile.open(blob_map, mode="r+") as mrc:
+        mrc.voxel_size = 0.0
+    arguments = ("train", "--from-map", blob_map, "--matcher", "-o", tmp_path / "m.safetensors")
+    without = run(*arguments)
+    assert without.exit_code == 2 and "no voxel size" in said(without)
+    given = run(*arguments, "--voxel-size", 4)
+    assert given.exit_code == 0, given.output
+    assert load_picker(tmp_path / "m.safetensors").training["diameter"] > 40
 
 
 def test_simulated_micrographs_come_with_their_truth(tmp_path, blob_map):

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from rich.progress import ProgressColumn
 
@@ -68,6 +68,13 @@ PixelSize = Annotated[
         show_default=False,
     ),
 ]
+VoxelSize = Annotated[
+    float | None,
+    typer.Option(
+        "--voxel-size", help="Å per voxel of the map, if not what it says.", show_default=False
+    ),
+]
+NAMED = 3  # micrographs that are left out and listed by name
 
 
 def say(text: str) -> None:
@@ -83,6 +90,13 @@ def complain(what: str, text: str) -> None:
 def count(n: int, what: str) -> str:
     """Put a number before a noun: ``1 pick``, ``2 picks``."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def say_left_out(names: Sequence[str], what: str) -> None:
+    """Say which micrographs are not used, the first by name; nothing if there are none."""
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        say(f"{what}, left out: {', '.join(names[:NAMED])}{more}")
 
 
 @contextmanager

@@ -7,14 +7,21 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from napari_so3.cli.common import PixelSize, complain, console, count, say, user_errors
+from napari_so3.cli.common import (
+    PixelSize,
+    complain,
+    console,
+    count,
+    say,
+    say_left_out,
+    user_errors,
+)
 
 if TYPE_CHECKING:
     from napari_so3.picking.collect import Matching
     from napari_so3.picking.compare import Evaluation
     from napari_so3.picking.evaluate import OperatingPoint
 
-NAMED = 3  # unmatched micrographs that are listed by name
 ROWS = 20  # micrographs that are listed one by one
 
 
@@ -125,14 +132,11 @@ def evaluate(
 
 def _say_names(names: "Matching") -> None:
     say(f"{count(len(names.shared), 'micrograph')} with picks and labels")
-    for what, left in (("picks but no", names.only_picks), ("labels but no", names.only_labels)):
-        if left:
-            more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-            other = "labels" if what.startswith("picks") else "picks"
-            say(
-                f"{count(len(left), 'micrograph')} with {what} {other}, left out: "
-                f"{', '.join(left[:NAMED])}{more}"
-            )
+    for what, other, left in (
+        ("picks", "labels", names.only_picks),
+        ("labels", "picks", names.only_labels),
+    ):
+        say_left_out(left, f"{count(len(left), 'micrograph')} with {what} but no {other}")
 
 
 def _micrograph_table(result: "Evaluation") -> Table:

@@ -1,15 +1,16 @@
 """``napari-so3 simulate``: micrographs of known particles, with the truth."""
 
 import math
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_so3.cli.common import Device, count, say, user_errors, watching
+from napari_so3.cli.common import Device, VoxelSize, count, say, user_errors, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari_so3.simulation.files import SimulationPlan
     from napari_so3.simulation.volume import DensityMap
@@ -94,10 +95,7 @@ def simulate(
     phase_shift: Annotated[float, typer.Option(help="Of a phase plate, degrees.")] = 0.0,
     b_factor: Annotated[float, typer.Option(min=0.0, help="Fall-off, Å^2.")] = 100.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same micrographs.")] = 0,
-    voxel_size: Annotated[
-        float | None,
-        typer.Option(help="Å per voxel of all maps, if not what they say.", show_default=False),
-    ] = None,
+    voxel_size: VoxelSize = None,
     device: Device = "auto",
 ) -> None:
     """Simulate micrographs of proteins whose maps you give.
@@ -147,15 +145,13 @@ def _fitting(densities: "Sequence[DensityMap]", shape: tuple[int, int], pixel_si
     return max(1, round(COVERED * shape[0] * shape[1] / (math.pi / 4 * largest**2)))
 
 
-class _as_usage:
+@contextmanager
+def _as_usage() -> "Iterator[None]":
     """Say what a setting does not allow as a mistake of usage."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValueError):
-            raise typer.BadParameter(str(error)) from error
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _view(text: str) -> tuple[float, float]:

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from napari_so3.cli.common import (
     DEFAULT_MODEL,
     Device,
     PixelSize,
+    VoxelSize,
     console,
     count,
     say,
+    say_left_out,
     user_errors,
     watching,
 )
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     import torch
 
     from napari_so3.picking.picker import Picker
+    from napari_so3.simulation.volume import DensityMap
     from napari_so3.training.tiles import LabelledMicrograph
 
 STOPPED = "Stopped. The same command goes on from the last checkpoint."
-NAMED = 3  # unmatched micrographs that are listed by name
 
 
 def train(
@@ -108,8 +109,13 @@ def train(
             show_default=False,
         ),
     ] = None,
+    voxel_size: VoxelSize = None,
     symmetry: Annotated[
-        str, typer.Option(help="Point group of the map: C1, C4, D7, T, O, I, ...")
+        str,
+        typer.Option(
+            help="Point group of the map: C1, C4, D7, T, O, I, ...; the matcher then needs fewer "
+            "rotations. The training takes the map as it is."
+        ),
     ] = "C1",
     matcher: Annotated[
         bool,
@@ -133,15 +139,18 @@ def train(
     then `napari-so3 pick Micrographs/ --diameter 150 --model mine.safetensors`
     """
     with user_errors(STOPPED):
+        from napari_so3.simulation.volume import read_density
+        from napari_so3.so3.symmetry import symmetry_group
         from napari_so3.training.distributed import Processes, process_group
 
+        symmetry_group(symmetry)  # a wrong name is told before anything is read
         _check(micrographs, labels, diameter, from_map, matcher, loss)
         with process_group() as given:
             console.quiet = Processes().rank > 0  # one of them speaks
             where = _device(device, given)
             if from_map is not None:
                 made = _from_map(
-                    from_map,
+                    read_density(from_map, voxel_size),
                     micrographs,
                     diameter,
                     symmetry,
@@ -251,13 +260,8 @@ def _read_labelled(
     matched = match_labels(find_micrographs(micrographs), read_labels(labels, complete))
     say(f"{count(len(matched.pairs), 'micrograph')} with labels")
     here, lost = [p.name for p in matched.without_labels], list(matched.without_micrograph)
-    for names, what in (
-        (here, f"{count(len(here), 'micrograph')} without labels"),
-        (lost, f"labels of {count(len(lost), 'micrograph')} not given"),
-    ):
-        if names:
-            rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            say(f"{what}, left out: {', '.join(names[:NAMED])}{rest}")
+    say_left_out(here, f"{count(len(here), 'micrograph')} without labels")
+    say_left_out(lost, f"labels of {count(len(lost), 'micrograph')} not given")
     return {
         path.name: LabelledMicrograph(read_micrograph(path, pixel_size), one, diameter)
         for path, one in matched.pairs
@@ -265,7 +269,7 @@ def _read_labelled(
 
 
 def _from_map(
-    path: Path,
+    density: "DensityMap",
     micrographs: list[str] | None,
     diameter: float | None,
     symmetry: str,
@@ -278,13 +282,11 @@ def _from_map(
     seed: int,
 ) -> "Picker":
     from napari_so3.picking.picker import load_picker
-    from napari_so3.simulation.volume import read_density
     from napari_so3.training.from_map import MapSettings, learn_map
     from napari_so3.training.matcher import make_matcher
 
-    density = read_density(path)
     name = output.name.removesuffix(".safetensors")
-    say(f"{path.name}: {density.diameter:.0f} Å")
+    say(f"{density.name}: {density.diameter:.0f} Å")
     if matcher:
         return replace(make_matcher(density, diameter, symmetry), name=name)
     own = [read_micrograph(p, pixel_size) for p in find_micrographs(micrographs or [])]
@@ -306,13 +308,7 @@ def _watch(events: "Generator[Any, None, None]") -> "Picker":
     from napari_so3.picking.picker import Picker
     from napari_so3.training.fit import FitProgress
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with watching(events, *columns) as (steps, progress):
+    with watching(events) as (steps, progress):
         bar = progress.add_task("preparing", total=None)
         for event in steps:
             if isinstance(event, Picker):

@@ -20,6 +20,10 @@ _TETRAHEDRAL_AXES = Rotation.align_vectors(
 )[0]
 
 
+class SymmetryError(ValueError):
+    """A point group that does not exist, or that a map does not have; one sentence."""
+
+
 def symmetry_group(name: str) -> Tensor:
     """Rotations that leave a particle unchanged.
 
@@ -37,12 +41,12 @@ def symmetry_group(name: str) -> Tensor:
 
     Raises
     ------
-    ValueError
+    SymmetryError
         If there is no such group.
     """
     plain = "I" if name.upper() == "I1" else name.upper()
     if not re.fullmatch(r"C[1-9]\d*|D([2-9]|[1-9]\d+)|T|O|I", plain):
-        raise ValueError(f"a symmetry is C1, C2, ..., D2, D3, ..., T, O or I, not {name!r}")
+        raise SymmetryError(f"a symmetry is C1, C2, ..., D2, D3, ..., T, O or I, not {name!r}.")
     group = Rotation.create_group(plain)  # type: ignore[arg-type]  # "Cn" stands for a number
     if plain == "T":
         group = _TETRAHEDRAL_AXES * group * _TETRAHEDRAL_AXES.inv()

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from napari_so3.simulation.volume import DensityMap
 from napari_so3.so3.rotations import RotationGrid
-from napari_so3.so3.symmetry import symmetry_group
+from napari_so3.so3.symmetry import SymmetryError, symmetry_group
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ def align_to_symmetry(density: DensityMap, symmetry: str) -> tuple[DensityMap, T
 
     Raises
     ------
-    ValueError
+    SymmetryError
         If the map does not have the symmetry about any axes.
     """
     identity = torch.eye(3, dtype=torch.float64)
@@ -61,8 +61,9 @@ def align_to_symmetry(density: DensityMap, symmetry: str) -> tuple[DensityMap, T
     likeness = torch.cat([_likeness(coarse, c, elements) for c in candidates.split(AT_ONCE)])
     rotation = _refined(fine, candidates[likeness.argmax()], elements)
     if float(_likeness(fine, rotation[None], elements)) < SYMMETRIC:
-        raise ValueError(
-            f"{density.name}: the map does not have the symmetry {symmetry}; correct it, or give C1"
+        raise SymmetryError(
+            f"{density.name}: the map does not have the symmetry {symmetry}; correct it, or give "
+            "C1."
         )
     return _turned(density, rotation), rotation
 

@@ -35,6 +35,10 @@ WARM_UP = 0.1  # share of the steps of "one-cycle" in which the rate rises
 PLATEAU_FACTOR = 0.3  # what "plateau" multiplies the rate with
 
 
+class FitError(ValueError):
+    """A training that cannot go on; the text is one sentence for the user."""
+
+
 @dataclass(frozen=True)
 class FitConfig:
     """How to train.
@@ -147,7 +151,9 @@ def fit(
     Raises
     ------
     ValueError
-        If the schedule is ``"plateau"`` and there is no validation, or the loss is not finite.
+        If the schedule is ``"plateau"`` and there is no validation.
+    FitError
+        If the loss is not finite.
     ModelFileError
         If the checkpoint is damaged or belongs to another training.
     """
@@ -204,7 +210,7 @@ def _step(
     loss = config.loss(logits.float(), batch.targets.to(device))
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise ValueError(
+        raise FitError(
             f"the loss became {value}; the learning rate {config.learning_rate:g} is too high, or "
             "a micrograph holds pixels that are not numbers."
         )

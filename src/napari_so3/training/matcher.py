@@ -76,9 +76,10 @@ def make_matcher(
 
     Raises
     ------
+    SymmetryError
+        If there is no such symmetry or the map does not have it.
     ValueError
-        If there is no such symmetry or the map does not have it, or the diameter or the defocus
-        is not positive.
+        If the diameter or the defocus is not positive.
     """
     diameter = density.diameter if diameter is None else diameter
     if not (diameter > 0 and defocus > 0):
