@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from napari_so3.io.micrographs import Micrograph
+from napari_so3.io.models import ModelFileError
 from napari_so3.picking.picker import Picker, load_picker
 from napari_so3.so3.networks import PickerConfig, PickerNet
 from napari_so3.so3.rotations import RotationGrid
@@ -101,6 +102,25 @@ def test_fine_tuning_leaves_the_start_alone_and_begins_from_it(start):
     for ours, theirs in zip(made.net.parameters(), start.net.parameters(), strict=True):
         assert 0 < float((ours - theirs).detach().abs().max()) < 0.01, "one small step"
     assert made.training["start"] == "start abc"
+
+
+def test_a_checkpoint_of_other_labels_is_not_gone_on_with(start, tmp_path):
+    settings, file = TeachSettings(steps=20, tiles=1), tmp_path / "mine.checkpoint"
+
+    def begin(one, model=start):
+        events = teach({"a": one}, model, settings, checkpoint=file)
+        for event in events:
+            if isinstance(event, FitProgress) and event.step == 20:
+                events.close()
+        return list(tmp_path.iterdir())
+
+    assert begin(micrograph(0)), "a stopped training leaves a checkpoint"
+    with pytest.raises(ModelFileError, match="other settings"):
+        begin(micrograph(0, 12))
+    torch.manual_seed(5)
+    other = replace(start, net=PickerNet(start.net.config).eval())
+    with pytest.raises(ModelFileError, match="other settings"):
+        begin(micrograph(0), other)
 
 
 def test_complete_labels_make_calibrated_probabilities(start):

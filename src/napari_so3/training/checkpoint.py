@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_so3.io.models import ModelFileError, read_model_file, write_model_file
 
@@ -56,6 +59,26 @@ class TrainingState:
         self.stalled += 1
         if self.stalled > config.patience:
             self.stalled, self.reductions = 0, self.reductions + 1
+
+
+def digest(*parts: object) -> str:
+    """Tell what a training starts or learns from in a few characters.
+
+    Parameters
+    ----------
+    *parts : object
+        Arrays (their values count), and anything whose ``repr`` says what it is.
+
+    Returns
+    -------
+    str
+        Hexadecimal; other parts give another one.
+    """
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+        total.update(b";")
+    return total.hexdigest()[:16]
 
 
 def _identity(config: FitConfig, net: nn.Module) -> dict[str, Any]:

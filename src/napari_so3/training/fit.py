@@ -62,6 +62,8 @@ class FitConfig:
         Keep the statistics of the batch norms (fine-tuning on few labels).
     seed : int
         Of the batches.
+    origin : str
+        Digest of what the training starts and learns from: a checkpoint of another one is refused.
     """
 
     epochs: int = 200
@@ -73,6 +75,7 @@ class FitConfig:
     loss: Loss = field(default_factory=Loss)
     freeze_norm: bool = False
     seed: int = 0
+    origin: str = ""
 
     @property
     def steps(self) -> int:

@@ -16,6 +16,7 @@ from napari_so3.simulation.ctf import CTF
 from napari_so3.simulation.density import random_protein
 from napari_so3.simulation.estimate import estimate_defocus, estimate_noise
 from napari_so3.so3.networks import PickerNet
+from napari_so3.training.checkpoint import digest
 from napari_so3.training.fit import FitConfig, FitProgress
 from napari_so3.training.labels import Labels
 from napari_so3.training.losses import Loss
@@ -228,6 +229,14 @@ def learn_map(
             seed=settings.seed,
         ),
         checkpoint=checkpoint,
+        origin=digest(
+            density.values,
+            density.voxel_size,
+            scene.diameter,
+            scene.pixel_size,
+            scene.defocus,
+            *(spectrum.power for spectrum in scene.spectra),
+        ),
     ):
         if isinstance(event, FitProgress):
             yield event

@@ -24,6 +24,7 @@ from napari_so3.picking.picker import Picker
 from napari_so3.simulation.volume import read_density
 from napari_so3.so3.networks import PickerConfig, PickerNet
 from napari_so3.so3.rotations import RotationGrid
+from napari_so3.training.checkpoint import digest
 from napari_so3.training.datasets import DATA_SETS, read_part
 from napari_so3.training.distributed import Processes, process_group
 from napari_so3.training.fit import FitConfig, FitProgress
@@ -153,7 +154,9 @@ def train_general(
     torch.manual_seed(recipe.seed)
     net = PickerNet(replace(NETWORK, grid=FAST_GRID)).to(device)
     start = time.monotonic()
-    for event in fit_phases(net, recipe.phases, source, checkpoint=_beside(output)):
+    for event in fit_phases(
+        net, recipe.phases, source, checkpoint=_beside(output), origin=digest(recipe)
+    ):
         if not isinstance(event, FitProgress):
             net = event
         elif event.step % Recipe.REPORT == 0 and Processes().rank == 0:

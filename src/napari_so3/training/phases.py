@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from napari_so3.training.checkpoint import digest
 from napari_so3.training.fit import fit
 from napari_so3.training.sources import batch_auprc, validation_batch
 
@@ -34,6 +35,7 @@ def fit_phases(
     source: MakeSource,
     held_out: MakeSource | None = None,
     checkpoint: Path | None = None,
+    origin: str = "",
 ) -> Iterator[FitProgress | PickerNet]:
     """Train a network through several phases.
 
@@ -50,12 +52,16 @@ def fit_phases(
         Makes the source that the validation batch is drawn from; no validation by default.
     checkpoint : Path, optional
         Beginning of the names of the checkpoints, one per phase; removed at the end.
+    origin : str
+        Digest of what is learnt from; a checkpoint of other data or another start is refused.
 
     Yields
     ------
     FitProgress or PickerNet
         Steps, counted through all phases, and at last the trained network.
     """
+    weights = [value.detach().cpu().numpy() for value in net.state_dict().values()]
+    origin = digest(origin, *weights)
     before, total = 0, sum(phase.config.steps for phase in phases)
     files = []
     for number, phase in enumerate(phases, start=1):
@@ -70,7 +76,8 @@ def fit_phases(
         if checkpoint is not None:
             file = checkpoint.with_name(f"{checkpoint.name}.phase{number}")
             files.append(file)
-        for progress in fit(net, source(net), phase.config, validate, file):
+        config = replace(phase.config, origin=origin)
+        for progress in fit(net, source(net), config, validate, file):
             yield replace(progress, step=before + progress.step, steps=total)
         before += phase.config.steps
     for file in files:

@@ -13,6 +13,7 @@ from napari_so3 import __version__
 from napari_so3.picking.evaluate import average_precision
 from napari_so3.so3.networks import PickerNet
 from napari_so3.so3.rotations import RotationGrid
+from napari_so3.training.checkpoint import digest
 from napari_so3.training.fit import FitConfig, FitProgress
 from napari_so3.training.losses import Loss
 from napari_so3.training.phases import Phase, fit_phases
@@ -184,6 +185,7 @@ def teach(
         lambda net: source(training, net),
         (lambda net: source(held_out, net)) if held_out else None,
         checkpoint,
+        digest(*(part for name, one in micrographs.items() for part in _identity(name, one))),
     ):
         if isinstance(event, FitProgress):
             yield event
@@ -191,6 +193,12 @@ def teach(
             net = event
     made = replace(start, net=net.cpu().eval(), name=name, calibration=(1.0, 0.0), threshold=0.5)
     yield _finish(made, start, held_out or training, expected, settings, len(micrographs), device)
+
+
+def _identity(name: str, one: LabelledMicrograph) -> tuple[object, ...]:
+    labels = one.labels
+    arrays = (labels.positives, labels.negatives, labels.ignored_discs, *labels.ignored_polygons)
+    return name, one.diameter, one.pixel_size, labels.complete, *arrays
 
 
 def _finish(
