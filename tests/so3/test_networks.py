@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from napari_so3.so3 import dense
 from napari_so3.so3.aggregation import RotationStream
 from napari_so3.so3.dense import DenseScorer
-from napari_so3.so3.layers import SO3BatchNorm2d, SO3Conv2d, SO3Lift2d
+from napari_so3.so3.layers import SO3BatchNorm2d, SO3Conv2d, SO3Lift2d, row_split
 from napari_so3.so3.networks import PRESETS, PickerConfig, PickerNet
 from napari_so3.so3.projection import RotateProject
 from napari_so3.so3.rotations import RotationGrid
@@ -175,7 +174,7 @@ def test_fast_path_equals_the_network(workers, how):
 def test_row_split_equals_the_convolution():
     x, weight = torch.randn(1, 16, 31, 24), torch.randn(1, 16, 7, 7)
     torch.testing.assert_close(
-        dense._row_split(x, weight), nn.functional.conv2d(x, weight), atol=1e-3, rtol=1e-4
+        row_split(x, weight), nn.functional.conv2d(x, weight), atol=1e-3, rtol=1e-4
     )
 
 

@@ -3,7 +3,7 @@
 The network's rotations never meet before the aggregation. So each is carried through all layers
 by itself, its logits are added to a running AL1 sum and are gone: memory is that of a few
 rotations instead of R, and small dense convolutions run several times faster than one convolution
-with R groups. The head, with its single output channel, is split by rows (`_row_split`).
+with R groups. The head, with its single output channel, is split by rows (`row_split`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_so3.so3.aggregation import RotationStream
+from napari_so3.so3.layers import row_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,33 +56,6 @@ def _folded(net: PickerNet) -> list[_Layer]:
             bias = (bias - norm.running_mean) * scale + norm.bias
         layers.append(_Layer(weight, bias))
     return layers
-
-
-def _row_split(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve to a single channel as k one-row convolutions, added with a shift.
-
-    A convolution with one output channel leaves the CPU's matrix kernels nearly idle; with the k
-    rows of the filter as output channels they are busy, and only additions remain.
-
-    Parameters
-    ----------
-    x : Tensor
-        (1, C, H, W).
-    weight : Tensor
-        (1, C, k, k).
-
-    Returns
-    -------
-    Tensor
-        (1, 1, H - k + 1, W - k + 1).
-    """
-    k = weight.shape[-1]
-    rows = F.conv2d(x, weight[0].transpose(0, 1).unsqueeze(2))  # (1, k, H, W - k + 1)
-    height = x.shape[-2] - k + 1
-    out = rows[:, :1, :height].clone()
-    for i in range(1, k):
-        out += rows[:, i : i + 1, i : i + height]
-    return out
 
 
 class RotationScorer(ABC):
@@ -264,7 +238,7 @@ class DenseScorer(RotationScorer):
             y = maps.contiguous(memory_format=torch.channels_last)
             y = F.conv2d(y, conv2.weight[r], conv2.bias).relu_()
             y = F.conv2d(y, conv3.weight[r], conv3.bias).relu_()
-            out.append(_row_split(y, head.weight[r])[0] + head.bias)
+            out.append(row_split(y, head.weight[r])[0] + head.bias)
         return torch.cat(out)
 
     def _grouped(self, x: Tensor, rotations: range) -> Tensor:

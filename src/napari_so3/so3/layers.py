@@ -104,24 +104,43 @@ class SO3Conv2d(_ProjectedConv2d):
         """Convolve (B, R, Cin, H, W) to (B, R, Cout, H', W'), without padding."""
         filters = self.filters()  # (R, Cout, Cin, k, k)
         if x.device.type == "cpu":
-            convolve = _row_by_row if self.out_channels == 1 == self.stride else F.conv2d
             maps = zip(x.unbind(1), filters.unbind(0), strict=True)
-            return torch.stack([convolve(m, f, self.bias, self.stride) for m, f in maps], dim=1)
+            if self.out_channels == 1 == self.stride:
+                split = torch.stack([row_split(m, f) for m, f in maps], dim=1)
+                return split + self.bias[:, None, None]
+            whole = [F.conv2d(m, f, self.bias, self.stride) for m, f in maps]
+            return torch.stack(whole, dim=1)
         n = len(self.project.grid)
         flat, bias = filters.flatten(0, 1), self.bias.repeat(n)
         out = F.conv2d(x.flatten(1, 2), flat, bias, self.stride, groups=n)
         return out.reshape(len(x), n, self.out_channels, *out.shape[2:])
 
 
-def _row_by_row(x: Tensor, filters: Tensor, bias: Tensor, _stride: int) -> Tensor:
-    """Convolve to one channel: the rows of the filter as output channels, added up row-shifted.
+def row_split(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve to a single channel as k one-row convolutions, added with a shift.
 
-    On the CPU a convolution with a single output channel is several times slower than its rows.
+    A convolution with one output channel leaves the CPU's matrix kernels nearly idle; with the k
+    rows of the filter as output channels they are busy, and only additions remain.
+
+    Parameters
+    ----------
+    x : Tensor
+        (B, C, H, W).
+    weight : Tensor
+        (1, C, k, k).
+
+    Returns
+    -------
+    Tensor
+        (B, 1, H - k + 1, W - k + 1).
     """
-    rows = F.conv2d(x, filters[0].transpose(0, 1).unsqueeze(2))  # (k, Cin, 1, k) -> (B, k, H, W')
-    height = x.shape[-2] - filters.shape[-2] + 1
-    shifted = [rows[:, i : i + height].unsqueeze(1) for i, rows in enumerate(rows.unbind(1))]
-    return torch.stack(shifted).sum(0) + bias[:, None, None]
+    k = weight.shape[-1]
+    rows = F.conv2d(x, weight[0].transpose(0, 1).unsqueeze(2))  # (B, k, H, W - k + 1)
+    height = x.shape[-2] - k + 1
+    out = rows[:, :1, :height].clone()
+    for i in range(1, k):
+        out += rows[:, i : i + 1, i : i + height]
+    return out
 
 
 class SO3BatchNorm2d(nn.BatchNorm2d):
