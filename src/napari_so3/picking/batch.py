@@ -24,7 +24,7 @@ from napari_so3.io.files import atomic_path, remove_leftovers, shown_path
 from napari_so3.io.micrographs import MicrographError, micrograph_name, read_micrograph
 from napari_so3.io.star import StarError, write_autopick_star
 from napari_so3.picking.pick import PickError, find_picks, prepare
-from napari_so3.picking.picks import Picks, PicksError, read_provenance
+from napari_so3.picking.picks import CANDIDATES, LIST_FILE, Picks, PicksError, read_provenance
 from napari_so3.picking.score import ScoreMaps, ScoreProgress, Scorer
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ class OutputError(ValueError):
     """A folder of picks cannot be used; the text is one sentence for the user."""
 
 
-CANDIDATES = "candidates"
 RUN_FILE = "picking.json"
-LIST_FILE = "autopick.star"
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from napari_so3.io.micrographs import micrograph_name
 from napari_so3.io.star import StarError, read_coordinates
-from napari_so3.picking.batch import CANDIDATES, LIST_FILE
 from napari_so3.picking.compare import EvaluationError, ScoredPoints
-from napari_so3.picking.picks import Picks
+from napari_so3.picking.evaluate import outside
+from napari_so3.picking.picks import CANDIDATES, LIST_FILE, Picks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -218,7 +218,7 @@ def count_outside(
 ) -> int:
     """Count the labels that lie outside of their micrograph, where both are known."""
     return sum(
-        int(((points < -0.5) | (points > np.array(picks[name].shape) - 0.5)).any(axis=1).sum())
+        int(outside(points, picks[name].shape).sum())
         for name, points in labels.items()
         if name in picks
     )

@@ -15,6 +15,25 @@ if TYPE_CHECKING:
     from napari_so3.picking.picks import Picks
 
 
+def outside(points: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mark the points that lie beyond the pixels of an image.
+
+    Parameters
+    ----------
+    points : ndarray
+        (n, 2) y and x, pixels.
+    shape : tuple of int
+        Rows and columns.
+
+    Returns
+    -------
+    ndarray
+        (n,) bool.
+    """
+    beyond: NDArray[np.bool_] = np.any((points < -0.5) | (points > np.array(shape) - 0.5), axis=1)
+    return beyond
+
+
 def match_picks(picks: Picks, labels: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
     """Tell which picks are right: a label within the radius that no better pick has taken.
 

@@ -21,6 +21,8 @@ COLUMNS = ("y", "x", "logit", "probability", "rotation", "rot", "tilt", "psi")
 # Decimals of a table on disk: finer than a pick is found, and than float32 scores repeat.
 DIGITS = {"y": 3, "x": 3, "logit": 5, "probability": 6, "rot": 3, "tilt": 3, "psi": 3}
 MARK = "# napari-so3 picks: "
+CANDIDATES = "candidates"  # folder of tables, one per micrograph, in a folder of picks
+LIST_FILE = "autopick.star"  # RELION's list in a folder of picks
 
 
 class PicksError(ValueError):

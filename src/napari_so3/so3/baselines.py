@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from napari_so3.so3.networks import receptive_field
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -32,8 +34,7 @@ class ConvConfig:
     @property
     def receptive_field(self) -> int:
         """Edge of the patch that one score sees, pixels."""
-        first, *rest = self.kernels
-        return first + self.stride * sum(k - 1 for k in rest)
+        return receptive_field(self.kernels, self.stride)
 
 
 class ConvNet(nn.Module):

@@ -13,12 +13,20 @@ from napari_so3.so3.projection import RotateProject
 from napari_so3.so3.rotations import RotationGrid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from napari_so3.so3.aggregation import Aggregation
     from napari_so3.so3.projection import Basis
 
 DEFAULT_GRID = RotationGrid(12, 8, antipodal=True)
+
+
+def receptive_field(kernels: Sequence[int], stride: int) -> int:
+    """Edge of the patch that one score sees, pixels; the stride is that of the first layer."""
+    first, *rest = kernels
+    return first + stride * sum(k - 1 for k in rest)
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,7 @@ class PickerConfig:
     @property
     def receptive_field(self) -> int:
         """Edge of the patch that one score sees, pixels."""
-        first, *rest = self.kernels
-        return first + self.stride * sum(k - 1 for k in rest)
+        return receptive_field(self.kernels, self.stride)
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into JSON-ready values; `from_dict` reads them."""

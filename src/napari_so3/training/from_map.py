@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_so3 import __version__
 from napari_so3.io.micrographs import Micrograph
 from napari_so3.simulation.ctf import CTF
 from napari_so3.simulation.density import random_protein
@@ -22,7 +20,7 @@ from napari_so3.training.labels import Labels
 from napari_so3.training.losses import Loss
 from napari_so3.training.phases import Phase, fit_phases
 from napari_so3.training.scenes import draw_config, simulate_fitting
-from napari_so3.training.settle import calibrate, find_candidates
+from napari_so3.training.settle import calibrate, find_candidates, made_now
 from napari_so3.training.sources import TileSource
 from napari_so3.training.teach import Note, TrainError
 from napari_so3.training.tiles import LabelledMicrograph
@@ -350,8 +348,7 @@ def _phase(settings: MapSettings) -> Phase:
 
 def _record(scene: Scene, start: Picker, settings: MapSettings, n_own: int) -> dict[str, object]:
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "version": __version__,
+        **made_now(),
         "start": f"{start.name} {start.fingerprint}",
         "data": [
             f"simulated micrographs of {scene.density.name}, {scene.pixel_size:.3g} Å per pixel"

@@ -8,7 +8,6 @@ again.
 
 from __future__ import annotations
 
-import datetime
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 import typer
 
-from napari_so3 import __version__
 from napari_so3.picking.pick import choose_device, describe_device
 from napari_so3.picking.picker import Picker
 from napari_so3.simulation.volume import read_density
@@ -31,7 +29,7 @@ from napari_so3.training.fit import FitConfig, FitProgress
 from napari_so3.training.losses import Loss
 from napari_so3.training.phases import Phase, fit_phases
 from napari_so3.training.scenes import SIZES, simulate_labelled
-from napari_so3.training.settle import calibrate, find_candidates
+from napari_so3.training.settle import calibrate, find_candidates, made_now
 from napari_so3.training.sources import TileSource
 
 if TYPE_CHECKING:
@@ -182,8 +180,7 @@ def _record(
     real: dict[DataSet, list[LabelledMicrograph]], n_maps: int, recipe: Recipe
 ) -> dict[str, object]:
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "version": __version__,
+        **made_now(),
         "data": [
             *(f"{what.name}: {len(part)} micrographs" for what, part in real.items()),
             f"simulated micrographs of {n_maps} proteins and of invented ones, "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_so3 import __version__
 from napari_so3.picking.calibrate import fit_platt
 from napari_so3.picking.evaluate import match_picks
 from napari_so3.picking.pick import PickSettings, pick
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     from napari_so3.training.tiles import LabelledMicrograph
 
 MATCH_RADIUS = 0.25  # diameters
+
+
+def made_now() -> dict[str, Any]:
+    """Begin the record of a training: its date and the version of this package."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    return {"date": today.isoformat(), "version": __version__}
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_so3 import __version__
 from napari_so3.picking.evaluate import average_precision
 from napari_so3.so3.networks import PickerNet
 from napari_so3.so3.rotations import RotationGrid
@@ -17,7 +15,7 @@ from napari_so3.training.checkpoint import digest
 from napari_so3.training.fit import FitConfig, FitProgress
 from napari_so3.training.losses import Loss
 from napari_so3.training.phases import Phase, fit_phases
-from napari_so3.training.settle import calibrate, calibrate_to_number, find_candidates
+from napari_so3.training.settle import calibrate, calibrate_to_number, find_candidates, made_now
 from napari_so3.training.sources import TileSource, split_by_micrograph
 from napari_so3.training.tiles import NEGATIVE_RADIUS, POSITIVE_RADIUS
 
@@ -220,8 +218,7 @@ def _finish(
         made = calibrate_to_number(made, candidates, number, start.calibration[0])
     order = (-candidates.logits).argsort(kind="stable")
     training: dict[str, Any] = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "version": __version__,
+        **made_now(),
         "start": "from scratch" if settings.from_scratch else f"{start.name} {start.fingerprint}",
         "data": [f"{n} micrographs of the user, {labels} labels in those that were calibrated on"],
         "loss": settings.loss,

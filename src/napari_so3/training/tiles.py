@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 from scipy.spatial import cKDTree
 
+from napari_so3.picking.evaluate import outside
 from napari_so3.picking.preprocess import preprocess
 from napari_so3.picking.score import pad_reflect
 from napari_so3.training.labels import LabelsError
@@ -65,22 +66,21 @@ class LabelledMicrograph:
     sign: int = -1
 
     def __post_init__(self) -> None:
-        name, shape = self.micrograph.path.name, np.array(self.micrograph.data.shape)
+        name, shape = self.micrograph.path.name, self.micrograph.data.shape
         if self.micrograph.pixel_size is None:
             raise LabelsError(
                 f"{name}: the file does not tell its pixel size; give it in Å (--pixel-size)."
             )
         size = self.diameter / self.micrograph.pixel_size
-        if not 4 <= size <= shape.min():
+        if not 4 <= size <= min(shape):
             raise LabelsError(
                 f"{name}: a particle of {self.diameter:g} Å is {size:.3g} pixels wide, which makes "
                 f"no sense in {shape[0]} x {shape[1]}; check the diameter and the pixel size."
             )
         points = np.concatenate((self.labels.positives, self.labels.negatives))
-        outside = int(((points < -0.5) | (points > shape - 0.5)).any(axis=1).sum())
-        if outside:
+        if beyond := int(outside(points, shape).sum()):
             raise LabelsError(
-                f"{name}: {outside} of {len(points)} labels lie outside the {shape[0]} x "
+                f"{name}: {beyond} of {len(points)} labels lie outside the {shape[0]} x "
                 f"{shape[1]} pixels; labels must be in pixels of this very file."
             )
 
