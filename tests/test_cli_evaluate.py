@@ -51,6 +51,7 @@ def test_all_candidates_count_at_a_quarter_diameter(tmp_path, picked):
     assert figures["best"]["threshold"] == 2 and figures["best"]["f1"] == pytest.approx(2 / 3)
     assert figures["at_recall"]["0.8"] is None
     assert "match radius 20 Å = 5 pixels" in text and "random points" in text
+    assert "suggested threshold: 0.8808, where F1 is highest" in text  # log-odds 2
     assert "precision at 90% recall not reached" in text
     assert (tmp_path / "out" / "curve.png").read_bytes().startswith(b"\x89PNG")
 

@@ -103,7 +103,7 @@ def evaluate(
             count_outside,
             match_names,
         )
-        from napari_so3.picking.compare import evaluate_picks
+        from napari_so3.picking.compare import evaluate_picks, suggest_threshold
 
         found, wanted = collect_picks(picks, pixel_size, shape), collect_labels(labels)
         _say_names(match_names(found, wanted))
@@ -123,6 +123,12 @@ def evaluate(
         console.print()
         console.print(_figure_table(result))
         console.print()
+        if result.log_odds and len(result.scores):
+            best = suggest_threshold(result)
+            say(
+                f"suggested threshold: {best.probability:.4g}, where F1 is highest "
+                "(napari-so3 pick --threshold)"
+            )
         if output is not None:
             from napari_so3.picking.report import FIGURES_FILE, PICTURE_FILE, write_report
 
