@@ -2,6 +2,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,9 @@ def work(folder):
         )
         assert {p.validation for p in progress} == {None, 0.1}
         np.save(folder / f"{rank}.npy", weights(net))
+    if sys.platform == "linux":
+        threads = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
+        assert not [name for name in threads if "gloo" in name], "they may abort the exit"
 
 
 def test_two_processes_train_as_one_with_both_batches(tmp_path):

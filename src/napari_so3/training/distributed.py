@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+# Its functions take the process group of the moment of their import as default, and
+# DistributedDataParallel imports them: before there is a group, or its threads outlive it and may
+# abort the process as it exits.
+import torch.distributed.nn
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
