@@ -15,7 +15,7 @@ from napari_so3.io.star import (
 )
 
 coordinate = st.floats(-1e4, 1e5)
-logit = st.floats(-1e3, 1e3)
+logit = st.floats(-1e3, 1e3).filter(lambda v: v not in (-999, -9999))  # placeholders
 reuse_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -6,7 +6,6 @@ Coordinates are pixels of the micrograph, x = column and y = row, the centre of 
 from __future__ import annotations
 
 import linecache
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +13,25 @@ import numpy as np
 import pandas as pd
 import starfile
 
+from napari_so3.io.dialects.common import (
+    NO_SCORE,
+    CoordinateError,
+    make_table,
+    to_numbers,
+    to_scores,
+)
 from napari_so3.io.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
-_NO_SCORE = -999  # what crYOLO and CASSPER write where RELION wants a figure of merit
+_XY = ("rlnCoordinateX", "rlnCoordinateY")
+_FIGURE = "rlnAutopickFigureOfMerit"
 
 
-class StarError(ValueError):
+class StarError(CoordinateError):
     """A STAR file that cannot be read or written; one sentence that names it."""
 
 
@@ -101,10 +108,71 @@ def _checked_name(name: str, path: Path) -> str:
     return name
 
 
+def write_particles_star(
+    path: str | Path, tables: Mapping[str, pd.DataFrame], pixel_size: float, box: int
+) -> None:
+    """Write the picks of many micrographs as RELION 3.1 to 5 do: optics and particles.
+
+    cryoSPARC's Import Particles takes it, with the micrographs as its source exposures; voltage,
+    Cs and amplitude contrast are not in it.
+
+    Parameters
+    ----------
+    path : str or Path
+        File; replaced as a whole.
+    tables : mapping of str to DataFrame
+        Micrograph, as in `write_picks_star`, to x, y and score, kept to 1e-6; NaN stands for no
+        score.
+    pixel_size : float
+        Å per pixel of the micrographs.
+    box : int
+        Edge of the boxes to extract, pixels.
+
+    Raises
+    ------
+    StarError
+        A name cannot be written in a STAR file.
+    """
+    path = Path(path)
+    optics = pd.DataFrame(
+        {
+            "rlnOpticsGroupName": ["opticsGroup1"],
+            "rlnOpticsGroup": 1,
+            "rlnMicrographPixelSize": float(pixel_size),
+            "rlnImagePixelSize": float(pixel_size),
+            "rlnImageSize": box,
+            "rlnImageDimensionality": 2,
+        }
+    )
+    parts = [_particles(_checked_name(name, path), table) for name, table in tables.items()]
+    particles = pd.concat(parts) if parts else _particles("", make_table([], [], []))
+    if len(particles) and (particles[_FIGURE] == NO_SCORE).all():
+        particles = particles.drop(columns=_FIGURE)
+    text = starfile.to_string({"optics": optics, "particles": particles}, float_format="%.6f")
+    _write_text(path, text)
+
+
+def _particles(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "rlnCoordinateX": table["x"],
+            "rlnCoordinateY": table["y"],
+            _FIGURE: table["score"].fillna(NO_SCORE),
+            "rlnOpticsGroup": 1,
+            "rlnMicrographName": pd.Series(name, index=table.index, dtype=object),
+        }
+    )
+
+
 def _write(path: Path, block: str, table: pd.DataFrame) -> None:
     first = table.iloc[:, 0].astype(str)
     quote = bool(first.str.startswith(("data_", "_")).any())  # would begin a block or a column
-    text = starfile.to_string({block: table}, float_format="%.6f", quote_all_strings=quote)
+    _write_text(
+        path, starfile.to_string({block: table}, float_format="%.6f", quote_all_strings=quote)
+    )
+
+
+def _write_text(path: Path, text: str) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -121,7 +189,7 @@ def read_coordinates(path: str | Path) -> pd.DataFrame:
     -------
     DataFrame
         x, y float64 in pixels, and where the file has them, score (rlnAutopickFigureOfMerit,
-        float64) and micrograph (rlnMicrographName, str).
+        float64, NaN for the placeholders -999 and -9999) and micrograph (rlnMicrographName, str).
 
     Raises
     ------
@@ -129,28 +197,34 @@ def read_coordinates(path: str | Path) -> pd.DataFrame:
         The file cannot be read, has no coordinates, or has some that are not numbers.
     """
     path = Path(path)
-    block = _coordinate_block(_read_blocks(path), path)
-    table = pd.DataFrame(
-        {
-            "x": _numbers(block, "rlnCoordinateX", path),
-            "y": _numbers(block, "rlnCoordinateY", path),
-        }
-    )
-    if "rlnAutopickFigureOfMerit" in block:
-        score = _numbers(block, "rlnAutopickFigureOfMerit", path)
-        if len(score) == 0 or (score != _NO_SCORE).any():
-            table["score"] = score
-    if "rlnMicrographName" in block:
-        table["micrograph"] = [str(name) for name in block["rlnMicrographName"]]
-    return table
+    return coordinates_of(read_blocks(path), path)[0]
 
 
-def _read_blocks(path: Path) -> dict[str, Any]:
+def read_blocks(path: Path) -> dict[str, Any]:
+    """Read all blocks of a STAR file.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+
+    Returns
+    -------
+    dict
+        By the name of the block, without ``data_``: a DataFrame of a loop, a dict otherwise.
+
+    Raises
+    ------
+    StarError
+        The file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             file.read().decode("utf-8")
         blocks: dict[str, Any] = starfile.read(
-            path, always_dict=True, parse_as_string=["rlnMicrographName"]
+            path,
+            always_dict=True,
+            parse_as_string=["rlnMicrographName", "rlnMicrographCoordinates"],
         )
     except OSError as error:
         raise StarError(f"{path.name}: it cannot be opened ({error.strerror or error}).") from error
@@ -162,21 +236,75 @@ def _read_blocks(path: Path) -> dict[str, Any]:
     return blocks
 
 
+def listed_files(blocks: dict[str, Any]) -> list[tuple[str, str]]:
+    """Find the micrographs and coordinate files that a list of RELION (autopick.star) names.
+
+    Parameters
+    ----------
+    blocks : dict
+        Of `read_blocks`.
+
+    Returns
+    -------
+    list of (str, str)
+        Empty where it is no such list.
+    """
+    for block in map(_as_table, blocks.values()):
+        if {"rlnMicrographName", "rlnMicrographCoordinates"} <= set(block):
+            names, files = block["rlnMicrographName"], block["rlnMicrographCoordinates"]
+            return [(str(name), str(file)) for name, file in zip(names, files, strict=True)]
+    return []
+
+
+def coordinates_of(blocks: dict[str, Any], path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Find the coordinates among the blocks of a STAR file.
+
+    Parameters
+    ----------
+    blocks : dict
+        Of `read_blocks`.
+    path : Path
+        File, for messages.
+
+    Returns
+    -------
+    table : DataFrame
+        As of `read_coordinates`.
+    notes : tuple of str
+        What was left out.
+
+    Raises
+    ------
+    StarError
+        There are none, or some are not numbers.
+    """
+    block = _coordinate_block(blocks, path)
+    try:
+        x, y = (to_numbers(block[name], name, path) for name in _XY)
+    except CoordinateError as error:
+        raise StarError(str(error)) from error
+    score = to_scores(block[_FIGURE]) if _FIGURE in block else None
+    names = None
+    if "rlnMicrographName" in block:
+        names = [str(name) for name in block["rlnMicrographName"]]
+    notes = []
+    if "rlnCoordinateZ" in block:
+        notes.append("rlnCoordinateZ was left out: these are coordinates of a tomogram")
+    return make_table(x, y, score, names), tuple(notes)
+
+
 def _coordinate_block(blocks: dict[str, Any], path: Path) -> pd.DataFrame:
-    """Block that holds coordinates; a block without loop is one particle."""
-    names = sorted(blocks, key=lambda name: name != "particles")
-    for name in names:
-        block = blocks[name]
-        if block is not None and {"rlnCoordinateX", "rlnCoordinateY"} <= set(block):
-            return block if isinstance(block, pd.DataFrame) else pd.DataFrame([block])
+    for name in sorted(blocks, key=lambda name: name != "particles"):
+        block = _as_table(blocks[name])
+        if set(_XY) <= set(block):
+            return block
     raise StarError(
         f"{path.name}: it has no block with rlnCoordinateX and rlnCoordinateY, so no coordinates."
     )
 
 
-def _numbers(block: pd.DataFrame, column: str, path: Path) -> pd.Series[float]:
-    values = pd.to_numeric(block[column], errors="coerce").astype(np.float64)
-    for row, value in enumerate(values, start=1):
-        if not math.isfinite(value):
-            raise StarError(f"{path.name}: {column} of row {row} is not a number.")
-    return values.reset_index(drop=True)
+def _as_table(block: Any) -> pd.DataFrame:
+    """Block as a table; one without loop has a single row."""
+    if block is None:
+        return pd.DataFrame()
+    return block if isinstance(block, pd.DataFrame) else pd.DataFrame([block])

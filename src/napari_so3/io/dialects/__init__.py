@@ -1,0 +1,1 @@
+"""The coordinate formats of other programs, one file each; `io.coordinates` tells them apart."""
