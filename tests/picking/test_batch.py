@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,19 +16,21 @@ import torch
 
 from napari_so3.io.star import read_coordinates
 from napari_so3.picking import batch as batch_module
+from napari_so3.picking import listing
 from napari_so3.picking.batch import (
     BatchSettings,
     Begun,
     Done,
     Failed,
-    OutputError,
     check_names,
     open_folder,
     pick_many,
 )
+from napari_so3.picking.listing import OutputError
 from napari_so3.picking.pick import PickError, PickSettings
 from napari_so3.picking.picker import load_picker
 from napari_so3.picking.picks import Picks
+from napari_so3.picking.picks import read_provenance as read
 
 CPU = torch.device("cpu")
 
@@ -99,6 +102,49 @@ def test_a_micrograph_that_changed_is_picked_again(tmp_path, noise_mrc, batch):
     path.unlink()
     noise_mrc("m.mrc", seed=5)
     assert not run([path], tmp_path / "out", batch)[0].reused
+
+
+def test_all_can_be_picked_again(tmp_path, noise_mrc, batch, monkeypatch):
+    paths, output = [noise_mrc("a.mrc"), noise_mrc("b.mrc", seed=1)], tmp_path / "out"
+    run(paths, output, batch)
+    before = snapshot(output / "candidates")
+    events = pick_many(paths, output, batch, CPU, again=True)
+    for event in events:
+        if isinstance(event, Begun) and event.index == 1:
+            break
+        if isinstance(event, Done):
+            assert not event.reused
+    next(events)  # in the middle of the second one
+    events.close()
+    after = snapshot(output / "candidates")
+    assert set(after) == set(before)  # candidates stay until there are new ones
+    assert [after[name] != before[name] for name in sorted(before)] == [True, False]
+
+
+def test_one_more_micrograph_leaves_the_others_alone(tmp_path, noise_mrc, batch, monkeypatch):
+    paths = [noise_mrc(f"m{i}.mrc", seed=i) for i in range(3)]
+    output = tmp_path / "out"
+    run(paths[:2], output, batch)
+    before = snapshot(output)
+    opened = []
+    monkeypatch.setattr(
+        listing, "read_provenance", lambda path: opened.append(path.stem) or read(path)
+    )
+    scorer = batch_module.Scorer(batch.picker.net, CPU)
+    high = BatchSettings(batch.picker, batch.settings, 0.9)
+    monkeypatch.setattr(batch_module, "Scorer", lambda *_: pytest.fail("made ready again"))
+    *_, done = pick_many(paths[2:], output, high, CPU, scorer, rest=False)
+    assert isinstance(done, Done)
+    after = snapshot(output)
+    changed = {str(name) for name in after if after[name] != before.get(name)}
+    assert changed == {"autopick.star", "m2_autopick.star", str(Path("candidates/m2.csv"))}
+    assert set(opened) == {"m2"}
+    table = starfile.read(output / "autopick.star")
+    assert [Path(name).name for name in table["rlnMicrographName"]] == [p.name for p in paths]
+    # what is not in the list is looked up
+    (output / "autopick.star").unlink()
+    list(pick_many(paths[:1], output, high, CPU, scorer, rest=False))
+    assert starfile.read(output / "autopick.star").equals(table)
 
 
 def test_damaged_candidates_are_made_again(tmp_path, noise_mrc, batch):

@@ -7,7 +7,6 @@ from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score
 
 from napari_so3.picking.calibrate import fit_platt, reliability
-from napari_so3.picking.collect import bare_name, match_names
 from napari_so3.picking.compare import (
     EvaluationError,
     ScoredPoints,
@@ -252,25 +251,3 @@ def test_average_precision_keeps_topaz_definition():
     assert average_precision(np.zeros(0, bool), 3) == 0
     with pytest.raises(ValueError):
         average_precision(np.zeros(3, bool), 0)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "a.b",
-        "a.b.mrc",
-        "/x/a.b.mrc",
-        "C:\\x\\a.b.tif",
-        "a.b_autopick.star",
-        "x/a.b_manualpick.star",
-    ],
-)
-def test_names_are_stripped(name):
-    assert bare_name(name) == "a.b"
-
-
-def test_names_are_paired():
-    names = match_names(["b", "a"], ["c", "b"])
-    assert (names.shared, names.only_picks, names.only_labels) == (("b",), ("a",), ("c",))
-    with pytest.raises(EvaluationError, match="first picks are of a, the first labels of b"):
-        match_names(["a"], ["b"])

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,6 +74,18 @@ def test_quarter_turns_and_mirrors_turn_the_map(net):
     maps = run(net, image)
     turned = run(net, WorkingImage(torch.rot90(image.pixels), (1, 1), (4, 4)))
     np.testing.assert_allclose(turned.logits, np.rot90(maps.logits), atol=1e-4)
+
+
+def test_threads_that_begin_later_compute_with_all_cores(net):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        run(net, working((60, 60)))
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("shape", [(3, 40), (1, 1), (2, 2), (50, 7)])

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 
 from napari_so3.io.files import atomic_path, remove_leftovers, shown_path
 from napari_so3.io.micrographs import MicrographError, micrograph_name, read_micrograph
-from napari_so3.io.star import StarError, write_autopick_star
+from napari_so3.io.star import StarError
+from napari_so3.picking.listing import OutputError, star_file, write_list
 from napari_so3.picking.pick import PickError, find_picks, prepare
-from napari_so3.picking.picks import CANDIDATES, LIST_FILE, Picks, PicksError, read_provenance
+from napari_so3.picking.picks import CANDIDATES, Picks, PicksError, read_provenance
 from napari_so3.picking.score import ScoreMaps, ScoreProgress, Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
     from napari_so3.picking.pick import PickSettings
     from napari_so3.picking.picker import Picker
     from napari_so3.picking.preprocess import WorkingImage
-
-
-class OutputError(ValueError):
-    """A folder of picks cannot be used; the text is one sentence for the user."""
 
 
 RUN_FILE = "picking.json"
@@ -181,7 +178,13 @@ def _damaged(run_file: Path) -> str:
 
 
 def pick_many(
-    paths: Sequence[Path], output: Path, batch: BatchSettings, device: torch.device
+    paths: Sequence[Path],
+    output: Path,
+    batch: BatchSettings,
+    device: torch.device,
+    scorer: Scorer | None = None,
+    again: bool = False,
+    rest: bool = True,
 ) -> Generator[Event, None, None]:
     """Pick micrographs one after another into a folder; one that fails does not end the run.
 
@@ -198,6 +201,12 @@ def pick_many(
         Model, diameter, threshold.
     device : torch.device
         Where to compute.
+    scorer : Scorer, optional
+        The network made ready for the device; by default that is done here.
+    again : bool
+        Pick also what is picked already. Its candidates stay until there are new ones.
+    rest : bool
+        As in `write_list`.
 
     Yields
     ------
@@ -209,13 +218,13 @@ def pick_many(
     OutputError
         If the folder cannot be written.
     """
-    scorer = Scorer(batch.picker.net, device)
+    scorer = scorer or Scorer(batch.picker.net, device)
     with ThreadPoolExecutor(1, thread_name_prefix="so3-read") as pool:
-        ahead = _ReadAhead(pool, paths, output, batch)
+        ahead = _ReadAhead(pool, paths, output, batch, again)
         try:
             for index, path in enumerate(paths):
                 try:
-                    yield from _pick_one(index, path, output, batch, scorer, ahead)
+                    yield from _pick_one(index, path, output, batch, scorer, ahead, again)
                 except MemoryError:
                     yield Failed(index, path, f"{path.name}: does not fit into memory.")
                 except OSError as error:
@@ -225,21 +234,30 @@ def pick_many(
                     yield Failed(index, path, str(error))
         finally:
             ahead.stop()
-    write_list(output, batch.threshold, written={micrograph_name(p) for p in paths})
+    write_list(output, batch.threshold, {micrograph_name(p) for p in paths}, rest)
 
 
 class _ReadAhead:
     """Reads and prepares the next micrograph while another is scored."""
 
     def __init__(
-        self, pool: ThreadPoolExecutor, paths: Sequence[Path], output: Path, batch: BatchSettings
+        self,
+        pool: ThreadPoolExecutor,
+        paths: Sequence[Path],
+        output: Path,
+        batch: BatchSettings,
+        again: bool,
     ) -> None:
         self._pool, self._paths, self._output, self._batch = pool, paths, output, batch
+        self._again = again
         self._ready: dict[int, Future[tuple[Micrograph, WorkingImage]]] = {}
 
     def _start(self, index: int) -> None:
-        if index not in self._ready and not _is_done(self._paths[index], self._output, self._batch):
-            self._ready[index] = self._pool.submit(_read, self._paths[index], self._batch)
+        path = self._paths[index]
+        if index not in self._ready and (
+            self._again or not _is_done(path, self._output, self._batch)
+        ):
+            self._ready[index] = self._pool.submit(_read, path, self._batch)
 
     def take(self, index: int) -> tuple[Micrograph, WorkingImage]:
         """Wait for a micrograph, and start on the one after it."""
@@ -261,15 +279,17 @@ def _pick_one(
     batch: BatchSettings,
     scorer: Scorer,
     ahead: _ReadAhead,
+    again: bool,
 ) -> Iterator[Event]:
     begin = time.monotonic()
     yield Begun(index, path)
     candidates = _candidates_file(output, path)
     warnings: tuple[str, ...] = ()
     picks = _earlier_picks(path, output, batch)
-    reused = picks is not None
     if picks is None:
         candidates.unlink(missing_ok=True)  # of another file, or damaged
+    reused = picks is not None and not again
+    if not reused:
         micrograph, image = ahead.take(index)
         warnings = micrograph.header_warnings
         for event in scorer.score(image):
@@ -279,55 +299,16 @@ def _pick_one(
                 yield event
         assert picks is not None
         picks = Picks(picks.table, shown_path(path), picks.provenance | _source(path))
+    assert picks is not None
     chosen = picks.above(batch.threshold)
     try:
-        chosen.write_star(_star_file(output, path.name))
+        chosen.write_star(star_file(output, path.name))
         if not reused:
             picks.write_csv(candidates)  # last: its presence says that the micrograph is done
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror or error}).") from error
     box, seconds = int(picks.provenance["box"]), time.monotonic() - begin
     yield Done(index, path, len(picks), len(chosen), box, seconds, reused, warnings)
-
-
-def write_list(output: Path, threshold: float, written: Collection[str] = ()) -> int:
-    """Write RELION's ``autopick.star`` over all micrographs of a folder of picks.
-
-    The STAR files of micrographs picked by earlier runs get this threshold too: the folder is
-    always in one state.
-
-    Parameters
-    ----------
-    output : Path
-        Folder of picks.
-    threshold : float
-        AL1 probability.
-    written : collection of str
-        Names of micrographs whose STAR files are up to date.
-
-    Returns
-    -------
-    int
-        Number of micrographs listed.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be written, or a table of candidates in it is damaged.
-    """
-    rows = []
-    try:
-        for file in sorted((output / CANDIDATES).glob("*.csv")):
-            star = _star_file(output, file.stem)
-            if file.stem not in written:
-                Picks.read_csv(file).above(threshold).write_star(star)
-            rows.append((str(read_provenance(file)["micrograph"]), shown_path(star)))
-        write_autopick_star(output / LIST_FILE, rows)
-    except (KeyError, PicksError, StarError) as error:
-        raise OutputError(f"{output}: the list cannot be written ({error}).") from error
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror or error}).") from error
-    return len(rows)
 
 
 def _read(path: Path, batch: BatchSettings) -> tuple[Micrograph, WorkingImage]:
@@ -337,10 +318,6 @@ def _read(path: Path, batch: BatchSettings) -> tuple[Micrograph, WorkingImage]:
 
 def _candidates_file(output: Path, path: Path) -> Path:
     return output / CANDIDATES / f"{micrograph_name(path)}.csv"
-
-
-def _star_file(output: Path, file_name: str) -> Path:
-    return output / f"{micrograph_name(file_name)}_autopick.star"
 
 
 def _source(path: Path) -> dict[str, object]:

@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_so3.io.micrographs import micrograph_name
-from napari_so3.io.star import StarError, read_coordinates
+from napari_so3.io.coordinates import read_coordinate_file, read_coordinate_folder
+from napari_so3.io.dialects.common import NO_SCORE
+from napari_so3.io.names import bare_name, match_names
 from napari_so3.picking.compare import EvaluationError, ScoredPoints
 from napari_so3.picking.evaluate import outside
-from napari_so3.picking.picks import CANDIDATES, LIST_FILE, Picks
+from napari_so3.picking.picks import CANDIDATES, Picks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import pandas as pd
     from numpy.typing import NDArray
 
-_SUFFIXES = ("_autopick", "_manualpick")
-
-
-def bare_name(name: str) -> str:
-    """Strip folders, the ending and what RELION adds from the name of a micrograph or its picks.
-
-    Parameters
-    ----------
-    name : str
-        ``"MotionCorr/a.mrc"``, ``"a_autopick.star"``, ...
-
-    Returns
-    -------
-    str
-        ``"a"``; other dots in the name are kept.
-    """
-    bare = micrograph_name(PureWindowsPath(name).name)  # takes / and \ for separators
-    for ending in (".star", ".csv", *_SUFFIXES):
-        bare = bare.removesuffix(ending)
-    return bare
+    from napari_so3.io.coordinates import CoordinateFile
+    from napari_so3.io.names import NameMatch
 
 
 def collect_picks(
@@ -51,7 +32,8 @@ def collect_picks(
     Parameters
     ----------
     where : Path
-        Folder of picks, of which all candidates are read; or folder of STAR files, or one of them.
+        Folder of picks, of which all candidates are read; or folder of coordinate files of any
+        program, or one of them.
     pixel_size : float, optional
         Å; by default what the candidates say.
     shape : (int, int), optional
@@ -68,7 +50,7 @@ def collect_picks(
     EvaluationError
         If there are no picks, they have no scores, two files are of one micrograph, or the pixel
         size is unknown or not positive.
-    PicksError, StarError
+    PicksError, CoordinateError
         If a file cannot be read.
     """
     if pixel_size is not None and not 0 < pixel_size < np.inf:
@@ -88,10 +70,10 @@ def collect_picks(
         return {name: ScoredPoints.of(picks) for name, picks in found.items.items()}
     if pixel_size is None:
         raise EvaluationError(
-            f"{where}: STAR files do not tell the pixel size; give it in Å with --pixel-size."
+            f"{where}: coordinate files do not tell the pixel size; give it in Å with --pixel-size."
         )
     return {
-        name: _scored(table, where, pixel_size, shape) for name, table in _read_stars(where).items()
+        name: _scored(table, where, pixel_size, shape) for name, table in _read_all(where).items()
     }
 
 
@@ -101,7 +83,8 @@ def collect_labels(where: Path) -> dict[str, NDArray[np.float64]]:
     Parameters
     ----------
     where : Path
-        Folder of STAR files, or one of them.
+        Folder of coordinate files of any program, or one of them. Candidates of napari-so3 in a
+        folder are left out, since those below the threshold are among them.
 
     Returns
     -------
@@ -112,11 +95,11 @@ def collect_labels(where: Path) -> dict[str, NDArray[np.float64]]:
     ------
     EvaluationError
         If there are none, or two files are of one micrograph.
-    StarError
+    CoordinateError
         If a file of coordinates cannot be read.
     """
     _check_exists(where)
-    return {n: t[["y", "x"]].to_numpy(np.float64) for n, t in _read_stars(where).items()}
+    return {n: t[["y", "x"]].to_numpy(np.float64) for n, t in _read_all(where).items()}
 
 
 class _Collection:
@@ -140,35 +123,68 @@ def _check_exists(where: Path) -> None:
         raise EvaluationError(f"{where}: there is no such file or folder.")
 
 
-def _read_stars(where: Path) -> dict[str, pd.DataFrame]:
-    """Read the STAR files of a folder that hold coordinates, or one file that must."""
-    files = [where]
-    if where.is_dir():
-        files = sorted(f for f in where.rglob("*.star") if f.name != LIST_FILE)
+def coordinate_files(where: Path) -> Iterator[CoordinateFile]:
+    """Read one file of coordinates, or those of a folder.
+
+    Parameters
+    ----------
+    where : Path
+        File; or folder, in which files of other content and candidates of napari-so3 are left out:
+        those below the threshold are among them.
+
+    Yields
+    ------
+    CoordinateFile
+        The next one.
+
+    Raises
+    ------
+    CoordinateError
+        A file is damaged, or the only one holds no coordinates.
+    """
+    if not where.is_dir():
+        yield read_coordinate_file(where)
+        return
+    for file in read_coordinate_folder(where):
+        if file.path.parent.name != CANDIDATES:
+            yield file
+
+
+def collect_tables(files: Iterable[CoordinateFile]) -> dict[str, pd.DataFrame]:
+    """Sort coordinates by micrograph.
+
+    Parameters
+    ----------
+    files : iterable of CoordinateFile
+        Of one or of many micrographs each.
+
+    Returns
+    -------
+    dict
+        By the bare name of the micrograph, which is that of the file where it names none.
+
+    Raises
+    ------
+    EvaluationError
+        If two files are of one micrograph.
+    """
     found = _Collection()
     for file in files:
-        try:
-            table = read_coordinates(file)
-        except StarError:
-            if where.is_dir() and not _has_coordinates(file):
-                continue  # a folder of RELION holds other STAR files too
-            raise
+        table = file.table
         if "micrograph" in table and len(table):
-            for name, part in table.groupby(table["micrograph"].map(bare_name), sort=True):
-                found.add(str(name), part, file)
+            bare = {name: bare_name(name) for name in table["micrograph"].unique()}
+            for name, part in table.groupby(table["micrograph"].map(bare), sort=True):
+                found.add(str(name), part, file.path)
         else:
-            found.add(bare_name(file.name), table, file)
-    if not found.items:
-        raise EvaluationError(f"{where}: holds no picks and no STAR files with coordinates.")
+            found.add(bare_name(file.path.name), table, file.path)
     return found.items
 
 
-def _has_coordinates(file: Path) -> bool:
-    """Whether a file that cannot be read was meant to hold coordinates."""
-    try:
-        return b"rlnCoordinateX" in file.read_bytes()
-    except OSError:
-        return True
+def _read_all(where: Path) -> dict[str, pd.DataFrame]:
+    tables = collect_tables(coordinate_files(where))
+    if not tables:
+        raise EvaluationError(f"{where}: holds no picks and no files with coordinates.")
+    return tables
 
 
 def _scored(
@@ -176,41 +192,46 @@ def _scored(
 ) -> ScoredPoints:
     if "score" not in table:
         raise EvaluationError(
-            f"{where}: the picks have no scores (rlnAutopickFigureOfMerit), so they cannot be "
-            "ranked."
+            f"{where}: the picks of a file have no scores, so they cannot be ranked."
         )
     points = table[["y", "x"]].to_numpy(np.float64)
     if shape is None:
         ny, nx = np.ceil(points.max(axis=0, initial=0.0)).astype(int) + 1
         shape = int(ny), int(nx)
-    scores = table["score"].to_numpy(np.float64)
+    scores = table["score"].fillna(NO_SCORE).to_numpy(np.float64)  # below all others
     return ScoredPoints(points, scores, pixel_size, shape, log_odds=False)
 
 
-@dataclass(frozen=True)
-class Matching:
-    """Which names both sides have, and which only one."""
+def pair_by_name(
+    picks: Mapping[str, ScoredPoints], labels: Mapping[str, NDArray[np.float64]]
+) -> tuple[dict[str, NDArray[np.float64]], NameMatch]:
+    """Find the labels of the micrographs that were picked.
 
-    shared: tuple[str, ...]
-    only_picks: tuple[str, ...]
-    only_labels: tuple[str, ...]
+    Parameters
+    ----------
+    picks, labels : mapping
+        Of `collect_picks` and `collect_labels`.
 
-
-def match_names(picks: Iterable[str], labels: Iterable[str]) -> Matching:
-    """Pair the micrographs of picks and labels.
+    Returns
+    -------
+    labels : dict
+        Those that belong to picks, by the name of the picks.
+    match : NameMatch
+        How it went; the picks are its micrographs.
 
     Raises
     ------
     EvaluationError
         If there is no pair.
     """
-    a, b = set(picks), set(labels)
-    if not a & b:
+    match = match_names(sorted(picks), sorted(labels))
+    if not match.pairs:
         raise EvaluationError(
             "no picks and labels are of the same micrograph: the first picks are of "
-            f"{min(a, default='nothing')}, the first labels of {min(b, default='nothing')}."
+            f"{min(picks, default='nothing')}, the first labels of "
+            f"{min(labels, default='nothing')}."
         )
-    return Matching(tuple(sorted(a & b)), tuple(sorted(a - b)), tuple(sorted(b - a)))
+    return {name: labels[label] for name, label in match.pairs}, match
 
 
 def count_outside(

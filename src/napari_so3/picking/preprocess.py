@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy import fft
 
 if TYPE_CHECKING:
@@ -242,6 +241,8 @@ def preprocess(
     WorkingImage
         The image and how its pixels lie on the micrograph.
     """
+    import torch  # takes seconds, and what else is here does without it
+
     ny, nx = image.shape
     # Odd sizes: a map of every second pixel then begins and ends at the border, and is the same
     # map of the same pixels when the micrograph is turned or mirrored.

@@ -144,9 +144,11 @@ class RotationScorer(ABC):
         todo = iter(self.chunks(CPU_CHUNK))
         lock, stop = threading.Lock(), threading.Event()
         done = threading.Semaphore(0)
+        threads, begun = torch.get_num_threads(), threading.Barrier(self.workers + 1)
 
         def work() -> RotationStream:
-            torch.set_num_threads(1)  # this thread's own setting: workers do not share an image
+            torch.set_num_threads(1)  # workers do not share an image
+            begun.wait()
             stream = RotationStream(self.n_rotations, config.aggregation, config.prior)
             while not stop.is_set():
                 with lock:
@@ -165,6 +167,8 @@ class RotationScorer(ABC):
         with ThreadPoolExecutor(self.workers, thread_name_prefix="so3-score") as pool:
             try:
                 jobs = [pool.submit(work) for _ in range(self.workers)]
+                begun.wait()
+                torch.set_num_threads(threads)  # or every new thread of the process would get one
                 for step in range(steps):
                     while not done.acquire(timeout=0.1):
                         for job in jobs:
