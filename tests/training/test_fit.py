@@ -72,6 +72,21 @@ def test_plateau_needs_a_validation():
         next(fit(new_net(), draw, FitConfig()))
 
 
+def test_once_it_is_enough_the_step_is_validated_and_the_best_weights_are_kept():
+    seen = []
+
+    def validate(net):
+        seen.append(weights(net))
+        return [0.3, 0.9, 0.5][len(seen) - 1]
+
+    net, said = new_net(), []
+    for progress in fit(net, draw, QUICK, validate, enough=lambda: bool(said)):
+        if progress.step == 11:
+            said.append(True)
+    assert progress.step == 12 and progress.validation == 0.5 and progress.best == 0.9
+    assert torch.equal(weights(net), seen[1]) and not torch.equal(seen[1], seen[2])
+
+
 def test_the_best_weights_are_kept_however_the_training_ends():
     seen = []
 

@@ -72,6 +72,15 @@ def test_matching_says_what_is_left_over():
         match_labels(paths, {"z": Labels()})
 
 
+def test_labels_are_matched_without_what_programs_add_but_never_two_ways():
+    uid = "012345678901234567890"
+    paths = [Path(f"{uid}_a_patch_aligned.mrc"), Path("b.mrc"), Path("c_DW.mrc"), Path("c_sum.mrc")]
+    labels = {name: Labels(complete=True) for name in "abc"}
+    matched = match_labels(paths, labels)
+    assert matched.pairs == ((paths[0], labels["a"]), (paths[1], labels["b"]))
+    assert matched.without_labels == tuple(paths[2:]) and matched.without_micrograph == ("c",)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -123,3 +132,9 @@ def test_the_list_of_relion_is_not_mistaken_for_labels(tmp_path):
     write_autopick_star(tmp_path / "autopick.star", [("a.mrc", "a_autopick.star")])
     with pytest.raises(ValueError, match=r"autopick\.star"):
         read_labels(tmp_path / "autopick.star")
+
+
+def test_boxes_of_eman_are_no_labels_file_but_labels(tmp_path):
+    path = tmp_path / "field_1_info.json"
+    path.write_text('{"boxes": [[30, 20, "manual"], [5, 6, "manual"]]}')
+    assert read_labels(path)["field_1"].positives.tolist() == [[20, 30], [6, 5]]

@@ -9,12 +9,12 @@ from sklearn.metrics import average_precision_score
 from napari_so3.io.micrographs import Micrograph
 from napari_so3.so3.networks import PickerConfig
 from napari_so3.so3.rotations import RotationGrid
+from napari_so3.training.advice import split_by_micrograph
 from napari_so3.training.labels import Labels
 from napari_so3.training.sources import (
     CropSource,
     TileSource,
     batch_auprc,
-    split_by_micrograph,
     validation_batch,
 )
 from napari_so3.training.tiles import IGNORED, POSITIVE, Batch, LabelledMicrograph, prepare_target

@@ -11,6 +11,7 @@ from napari_so3.picking.picker import Picker, load_picker
 from napari_so3.so3.networks import PickerConfig, PickerNet
 from napari_so3.so3.rotations import RotationGrid
 from napari_so3.training import teach as teaching
+from napari_so3.training.advice import divide
 from napari_so3.training.fit import FitProgress
 from napari_so3.training.labels import Labels
 from napari_so3.training.losses import Loss
@@ -19,9 +20,7 @@ from napari_so3.training.teach import (
     Note,
     TeachSettings,
     TrainError,
-    advise,
     choose_loss,
-    divide,
     teach,
 )
 from napari_so3.training.tiles import LabelledMicrograph
@@ -141,13 +140,81 @@ def test_with_enough_micrographs_some_are_held_out(start):
     assert "1 micrograph held out" in events[0].text
 
 
-def test_advice_is_given_in_words():
-    said = " ".join(advise({"a": micrograph(0, 8)}, {}))
-    assert "8 particles are few" in said and "three micrographs" in said
-    enough = {f"m{i}": micrograph(i) for i in range(4)}
-    partly = {"m": micrograph(0, 8, complete=False)}
-    assert "lower bound" in advise(enough, partly)[1]
-    assert len(advise(enough, enough)) == 1
+def stopping(step, micrographs, start, settings, **options):
+    """Train, and say that it is enough while a step is under way; return events."""
+    said, events = [], []
+    for event in teach(micrographs, start, settings, enough=lambda: bool(said), **options):
+        events.append(event)
+        if isinstance(event, FitProgress) and event.step == step - 1:
+            said.append(True)
+    return events
+
+
+def test_told_enough_a_training_ends_after_the_step_and_makes_a_picker(start, tmp_path):
+    micrographs = {f"m{i}": micrograph(i) for i in range(5)}
+    settings = TeachSettings(steps=40, tiles=1)
+    events = stopping(3, micrographs, start, settings, checkpoint=tmp_path / "mine.checkpoint")
+    steps = [e for e in events if isinstance(e, FitProgress)]
+    assert [e.step for e in steps] == [1, 2, 3] and steps[-1].steps == 40
+    assert steps[-1].validation == steps[-1].best is not None, "the last step is validated"
+    made = events[-1]
+    assert made.training["stopped"] == "by the user at step 3 of 40"
+    assert made.training["validation AUPRC"] == pytest.approx(steps[-1].best, abs=1e-4)
+    assert made.calibration != (1.0, 0.0)
+    moved = [
+        float((ours - theirs).abs().max())
+        for ours, theirs in zip(
+            made.net.state_dict().values(), start.net.state_dict().values(), strict=True
+        )
+    ]
+    assert max(moved) > 0
+    made.save(tmp_path / "mine.safetensors")
+    assert find_candidates(load_picker(tmp_path / "mine.safetensors"), [micrograph(50)], CPU)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.safetensors"], "no checkpoint is left"
+
+
+def test_from_scratch_the_second_phase_is_left_out(start):
+    settings = TeachSettings(from_scratch=True, steps=20, tiles=1)
+    events = stopping(2, {"a": micrograph(0)}, start, settings)
+    assert events[-1].training["stopped"] == "by the user at step 2 of 40"
+    assert events[-1].net.config.grid == start.net.config.grid
+    assert sum(isinstance(e, FitProgress) for e in events) == 2
+
+
+def test_a_whole_training_was_not_stopped(taught):
+    assert "stopped" not in taught[-1].training
+
+
+def test_the_checkpoint_stays_until_the_picker_is_taken(start, tmp_path):
+    settings = TeachSettings(steps=20, tiles=1)
+    events = teach({"a": micrograph(0)}, start, settings, checkpoint=tmp_path / "c")
+    picker = next(event for event in events if isinstance(event, Picker))
+    assert list(tmp_path.iterdir()), "who is killed before saving it does not begin anew"
+    events.close()
+    again = teach({"a": micrograph(0)}, start, settings, checkpoint=tmp_path / "c")
+    *rest, same = again
+    assert not any(isinstance(event, FitProgress) for event in rest)
+    for ours, theirs in zip(same.net.parameters(), picker.net.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert not list(tmp_path.iterdir())
+
+
+def test_picking_before_and_after_the_steps_tells_how_far_it_is(start):
+    micrographs = {f"m{i}": micrograph(i, 8, complete=False) for i in range(2)}
+    events = list(teach(micrographs, start, TeachSettings(steps=1, tiles=1)))
+    told = [(e.text, e.done, e.total) for e in events if isinstance(e, teaching.Working)]
+    for text in ("Counting particles", "Calibrating"):
+        done = [n for what, n, total in told if what == text and total == 2]
+        assert sorted(set(done)) == [0, 1, 2] and done == sorted(done)
+
+
+def test_the_time_left_counts_the_rotations_of_the_second_phase(start, monkeypatch):
+    monkeypatch.setattr(teaching, "FAST_GRID", RotationGrid(1, 4))  # the last phase has 8
+    settings = TeachSettings(from_scratch=True, steps=20, tiles=1)
+    steps = [e for e in teach({"a": micrograph(0)}, start, settings) if isinstance(e, FitProgress)]
+    first = steps[9]
+    assert first.eta_seconds == pytest.approx(first.seconds_per_step * (10 + 20 * 2))
+    assert steps[-1].eta_seconds == 0.0
 
 
 def test_too_few_labels_are_refused(start):
@@ -192,4 +259,3 @@ def test_calibration_to_a_number(start):
 def test_matchers_have_nothing_to_learn_from_labels(start):
     with pytest.raises(TrainError, match="matcher"):
         next(teach({"a": micrograph(0)}, replace(start, net=torch.nn.Identity()), TeachSettings()))
-    assert teaching.FEWEST_TO_HOLD_OUT == 4

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     Draw = Callable[[int, np.random.Generator], Batch]
     Validate = Callable[[nn.Module], float]
+    Enough = Callable[[], bool]
 
 WARM_UP = 0.1  # share of the steps of "one-cycle" in which the rate rises
 PLATEAU_FACTOR = 0.3  # what "plateau" multiplies the rate with
@@ -103,6 +104,8 @@ class FitProgress:
         Used in the step.
     images_per_second : float
         Of all processes, since the start or the resumption.
+    seconds_per_step : float
+        Since the start or the resumption, validations included.
     eta_seconds : float
         Until the last step, at this speed.
     """
@@ -116,6 +119,7 @@ class FitProgress:
     best: float | None
     learning_rate: float
     images_per_second: float
+    seconds_per_step: float
     eta_seconds: float
 
 
@@ -125,6 +129,7 @@ def fit(
     config: FitConfig,
     validate: Validate | None = None,
     checkpoint: Path | None = None,
+    enough: Enough | None = None,
 ) -> Iterator[FitProgress]:
     """Train a network in place.
 
@@ -145,6 +150,8 @@ def fit(
     checkpoint : Path, optional
         File that is written after every epoch; if it exists, the training goes on from it. It is
         left at the end, when going on from it ends at once.
+    enough : callable, optional
+        Asked after every step: once it says yes, the step is the last one, and is validated.
 
     Yields
     ------
@@ -178,14 +185,17 @@ def fit(
             rate = _learning_rate(config, state)
             loss = _step(wrapped, optimiser, batch, config, rate, device)
             state.step += 1
+            stopped = enough is not None and bool(processes.same(enough()))
+            epoch_ends = state.step % config.steps_per_epoch == 0
             validation = None
-            if state.step % config.steps_per_epoch == 0:
-                if validate is not None:
-                    validation = processes.same(_validated(net, validate, processes.rank))
-                    state.note(validation, net, config)
-                if checkpoint is not None and processes.rank == 0:
-                    save_checkpoint(checkpoint, net, optimiser, state, config)
+            if validate is not None and (epoch_ends or stopped):
+                validation = processes.same(_validated(net, validate, processes.rank))
+                state.note(validation, net, config)
+            if checkpoint is not None and epoch_ends and processes.rank == 0:
+                save_checkpoint(checkpoint, net, optimiser, state, config)
             yield clock.progress(config, state, loss, validation, rate, len(batch.images))
+            if stopped:
+                break
     finally:
         if state.best_weights:
             net.load_state_dict(state.best_weights)
@@ -273,5 +283,6 @@ class _Clock:
             best=state.best if state.best_weights else None,
             learning_rate=rate,
             images_per_second=self._images / seconds,
+            seconds_per_step=per_step,
             eta_seconds=per_step * (config.steps - state.step),
         )

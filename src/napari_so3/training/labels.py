@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_so3.io.files import atomic_path
-from napari_so3.picking.collect import bare_name, collect_labels
+from napari_so3.io.names import match_names
+from napari_so3.picking.collect import collect_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,15 +98,15 @@ def _to_json(labels: Labels) -> dict[str, Any]:
 
 
 def read_labels(path: str | Path, complete: bool = False) -> dict[str, Labels]:
-    """Read labels from a labels file, a STAR file, or a folder of STAR files.
+    """Read labels from a labels file, or from coordinates in any format.
 
     Parameters
     ----------
     path : str or Path
-        JSON file of `write_labels`; STAR file of one micrograph, named after it; STAR file with
-        ``rlnMicrographName``; or a folder of such STAR files.
+        JSON file of `write_labels`; file of coordinates as in `read_coordinate_file`, of one
+        micrograph and named after it, or with the names of several; or a folder of such files.
     complete : bool
-        STAR files only: whether they name (nearly) every particle.
+        Coordinates only: whether they name (nearly) every particle.
 
     Returns
     -------
@@ -118,15 +119,23 @@ def read_labels(path: str | Path, complete: bool = False) -> dict[str, Labels]:
         If a JSON file is missing or not one of ours.
     EvaluationError
         If there are no labels, or two files are of one micrograph.
-    StarError
-        If a STAR file cannot be read.
+    CoordinateError
+        If a file of coordinates cannot be read.
     """
     path = Path(path)
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() == ".json" and not _is_of_eman(path):
         return _read_json(path)
     return {
         name: Labels(points, complete=complete) for name, points in collect_labels(path).items()
     }
+
+
+def _is_of_eman(path: Path) -> bool:
+    """Whether a JSON file holds the boxes of EMAN2."""
+    try:
+        return "boxes" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, TypeError, ValueError):
+        return False  # reading it as labels will say why
 
 
 def _read_json(path: Path) -> dict[str, Labels]:
@@ -188,22 +197,20 @@ def match_labels(paths: Sequence[Path], labels: Mapping[str, Labels]) -> Matched
     LabelsError
         If nothing matches.
     """
-    pairs, without = [], []
-    for path in paths:
-        name = bare_name(path.name)
-        if name in labels:
-            pairs.append((path, labels[name]))
-        else:
-            without.append(path)
-    used = {bare_name(path.name) for path, _ in pairs}
-    left = tuple(name for name in labels if name not in used)
-    if not pairs:
+    by_name = {str(path): path for path in paths}
+    match = match_names(by_name, labels)
+    if not match.pairs:
         raise LabelsError(
             f"none of the {len(paths)} micrographs ({_some(p.name for p in paths)}) has the name "
             f"of one of the {len(labels)} labelled ones ({_some(labels)}); the names must agree "
-            "but for folder, extension and _autopick."
+            "but for folder, extension, _autopick, and what cryoSPARC and motion correction add."
         )
-    return Matched(tuple(pairs), tuple(without), left)
+    unclear = [(by_name[m], names) for group, names in match.ambiguous for m in group]
+    return Matched(
+        tuple((by_name[path], labels[name]) for path, name in match.pairs),
+        (*(by_name[path] for path in match.unmatched_micrographs), *(path for path, _ in unclear)),
+        tuple(dict.fromkeys((*match.unmatched_names, *(n for _, names in unclear for n in names)))),
+    )
 
 
 def _some(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_so3.so3.networks import PickerNet
     from napari_so3.so3.rotations import RotationGrid
-    from napari_so3.training.fit import FitConfig, FitProgress
+    from napari_so3.training.fit import Enough, FitConfig, FitProgress
     from napari_so3.training.sources import CropSource, TileSource
 
     MakeSource = Callable[[PickerNet], TileSource | CropSource]
@@ -36,6 +36,7 @@ def fit_phases(
     held_out: MakeSource | None = None,
     checkpoint: Path | None = None,
     origin: str = "",
+    enough: Enough | None = None,
 ) -> Iterator[FitProgress | PickerNet]:
     """Train a network through several phases.
 
@@ -51,23 +52,25 @@ def fit_phases(
     held_out : callable, optional
         Makes the source that the validation batch is drawn from; no validation by default.
     checkpoint : Path, optional
-        Beginning of the names of the checkpoints, one per phase; removed at the end.
+        Beginning of the names of the checkpoints, one per phase; removed when the iteration goes on
+        after the trained network.
     origin : str
         Digest of what is learnt from; a checkpoint of other data or another start is refused.
+    enough : callable, optional
+        Asked after every step: once it says yes, that step is the last one of all phases.
 
     Yields
     ------
     FitProgress or PickerNet
-        Steps, counted through all phases, and at last the trained network.
+        Steps, counted through all phases, and at last the trained network on the grid of the last
+        phase. The time left takes a step to cost as much as its rotations.
     """
     weights = [value.detach().cpu().numpy() for value in net.state_dict().values()]
     origin = digest(origin, *weights)
     before, total = 0, sum(phase.config.steps for phase in phases)
     files = []
     for number, phase in enumerate(phases, start=1):
-        if phase.grid is not None:
-            device = next(net.parameters()).device
-            net = net.with_grid(phase.grid).to(device)
+        net = _on_grid(net, phase)
         validate = None
         if held_out is not None:
             batch = validation_batch(held_out(net))
@@ -77,9 +80,31 @@ def fit_phases(
             file = checkpoint.with_name(f"{checkpoint.name}.phase{number}")
             files.append(file)
         config = replace(phase.config, origin=origin)
-        for progress in fit(net, source(net), config, validate, file):
-            yield replace(progress, step=before + progress.step, steps=total)
+        later = sum(_cost(net, other) for other in phases[number:]) / _cost(net)
+        for progress in fit(net, source(net), config, validate, file, enough):
+            yield replace(
+                progress,
+                step=before + progress.step,
+                steps=total,
+                eta_seconds=progress.eta_seconds + progress.seconds_per_step * later,
+            )
         before += phase.config.steps
+        if enough is not None and enough():
+            net = _on_grid(net, phases[-1])
+            break
+    yield net
     for file in files:
         file.unlink(missing_ok=True)
-    yield net
+
+
+def _on_grid(net: PickerNet, phase: Phase) -> PickerNet:
+    if phase.grid is None:
+        return net
+    return net.with_grid(phase.grid).to(next(net.parameters()).device)
+
+
+def _cost(net: PickerNet, phase: Phase | None = None) -> float:
+    """Rotations of all steps of a phase, or those of the network in one step."""
+    if phase is None:
+        return len(net.config.grid)
+    return phase.config.steps * len(phase.grid or net.config.grid)

@@ -16,7 +16,7 @@ from napari_so3.picking.picks import Picks
 from napari_so3.picking.score import Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     import torch
     from numpy.typing import NDArray
@@ -55,6 +55,19 @@ class Candidates:
 def find_candidates(
     picker: Picker, micrographs: Iterable[LabelledMicrograph], device: torch.device
 ) -> Candidates:
+    """Do what `finding` does, without being asked how far it is."""
+    steps = finding(picker, micrographs, device)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Candidates = end.value
+            return found
+
+
+def finding(
+    picker: Picker, micrographs: Iterable[LabelledMicrograph], device: torch.device
+) -> Generator[int, None, Candidates]:
     """Pick micrographs and compare with their labels.
 
     Parameters
@@ -65,6 +78,11 @@ def find_candidates(
         What to pick.
     device : torch.device
         Where to compute.
+
+    Yields
+    ------
+    int
+        How many micrographs are done, after every step of the scoring.
 
     Returns
     -------
@@ -80,6 +98,7 @@ def find_candidates(
                 logits.append(event.table["logit"].to_numpy(dtype=np.float64))
                 radius = MATCH_RADIUS * one.diameter / one.pixel_size
                 right.append(match_picks(event, one.labels.positives, radius))
+            yield len(logits)
     return Candidates(
         np.concatenate(logits), np.concatenate(right), tuple(len(part) for part in logits)
     )

@@ -161,33 +161,3 @@ def batch_auprc(net: nn.Module, batch: Batch, images_at_once: int = 8) -> float:
     known = batch.targets >= 0
     right = (batch.targets == POSITIVE)[known].numpy()
     return float(crop_aupr(scores[known].numpy(), right)) if right.any() else 0.0
-
-
-def split_by_micrograph(
-    names: Sequence[str], shares: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0
-) -> list[list[str]]:
-    """Split micrographs at random: training, validation, test (paper: 70/15/15).
-
-    Whole micrographs, since crops of one micrograph know each other.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Micrographs.
-    shares : sequence of float
-        Of each part; their sum is 1.
-    seed : int
-        Of the draw.
-
-    Returns
-    -------
-    list of list of str
-        Every part but the first has at least one micrograph if there are as many as parts.
-    """
-    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
-    parts = []
-    for share in reversed(shares[1:]):
-        n = max(1, round(share * len(names))) if len(names) >= len(shares) else 0
-        parts.append(order[:n])
-        order = order[n:]
-    return [order, *reversed(parts)]

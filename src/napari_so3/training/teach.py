@@ -11,12 +11,13 @@ import torch
 from napari_so3.picking.evaluate import average_precision
 from napari_so3.so3.networks import PickerNet
 from napari_so3.so3.rotations import RotationGrid
+from napari_so3.training.advice import check_labels, divide
 from napari_so3.training.checkpoint import digest
 from napari_so3.training.fit import FitConfig, FitProgress
 from napari_so3.training.losses import Loss
 from napari_so3.training.phases import Phase, fit_phases
-from napari_so3.training.settle import calibrate, calibrate_to_number, find_candidates, made_now
-from napari_so3.training.sources import TileSource, split_by_micrograph
+from napari_so3.training.settle import calibrate, calibrate_to_number, finding, made_now
+from napari_so3.training.sources import TileSource
 from napari_so3.training.tiles import NEGATIVE_RADIUS, POSITIVE_RADIUS
 
 if TYPE_CHECKING:
@@ -24,14 +25,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_so3.picking.picker import Picker
+    from napari_so3.training.fit import Enough
     from napari_so3.training.losses import LossName
+    from napari_so3.training.settle import Candidates
     from napari_so3.training.tiles import LabelledMicrograph
 
 FAST_GRID = RotationGrid(4, 4)
-FEWEST_POSITIVES = 5
-ENOUGH_POSITIVES = 50
-FEWEST_TO_HOLD_OUT = 4  # labelled micrographs; with fewer, all are needed to learn from
-HELD_OUT = 0.2
 NEAR = 0.75  # share of the tiles that hold a label, where not everything is labelled
 STEPS_PER_EPOCH = 20
 TILE = 48  # score-map pixels along an edge
@@ -102,6 +101,23 @@ class Note:
     text: str
 
 
+@dataclass(frozen=True)
+class Working:
+    """How far the picking before or after the steps of a training is.
+
+    Parameters
+    ----------
+    text : str
+        What it is for.
+    done, total : int
+        Micrographs.
+    """
+
+    text: str
+    done: int
+    total: int
+
+
 def teach(
     micrographs: Mapping[str, LabelledMicrograph],
     start: Picker,
@@ -109,11 +125,12 @@ def teach(
     name: str = "trained",
     checkpoint: Path | None = None,
     device: torch.device | None = None,
-) -> Generator[Note | FitProgress | Picker, None, None]:
+    enough: Enough | None = None,
+) -> Generator[Note | Working | FitProgress | Picker, None, None]:
     """Train a picker on labelled micrographs.
 
-    With `FEWEST_TO_HOLD_OUT` micrographs or more, a fifth is held out: the best weights on it are
-    kept. With fewer, all are learnt from and the last weights are kept.
+    Where `hold_out` holds some out, the best weights on them are kept. If not, all are learnt from
+    and the last weights are kept.
 
     Parameters
     ----------
@@ -126,14 +143,18 @@ def teach(
     name : str
         Of the new picker.
     checkpoint : Path, optional
-        Beginning of the names of checkpoints; a killed training goes on from there.
+        Beginning of the names of checkpoints; a killed training goes on from there. They are
+        removed when the iteration goes on after the picker.
     device : torch.device, optional
         Where; the CPU by default.
+    enough : callable, optional
+        Asked after every step: once it says yes, that step is the last one, and the picker is made
+        of the best weights so far.
 
     Yields
     ------
-    Note, FitProgress or Picker
-        Advice, steps, and at last the picker. Stop iterating to stop.
+    Note, Working, FitProgress or Picker
+        Advice, steps, and at last the picker. Stop iterating to give the training up.
 
     Raises
     ------
@@ -146,14 +167,14 @@ def teach(
             "a model with layers."
         )
     device = device or torch.device("cpu")
+    yield from (Note(text) for text in advise(micrographs))
     training, held_out = divide(micrographs)
-    yield from (Note(text) for text in advise(training, held_out))
     expected = settings.expected
     if expected is None and not _all_complete(micrographs):
-        expected = estimate_number(micrographs, start, device)
+        expected = yield from estimate_number(micrographs, start, device)
         yield Note(
             f"{start.name} finds {expected:.0f} particles in a micrograph; that many are expected "
-            "where not all are labelled (another number: --expected)."
+            "where not all are labelled."
         )
     ppd = start.pixels_per_diameter
     torch.manual_seed(settings.seed)
@@ -176,6 +197,7 @@ def teach(
             seed=settings.seed,
         )
 
+    last = None
     loss = choose_loss(list(training.values()), expected, settings.loss)
     for event in fit_phases(
         net.to(device),
@@ -184,13 +206,18 @@ def teach(
         (lambda net: source(held_out, net)) if held_out else None,
         checkpoint,
         digest(*(part for name, one in micrographs.items() for part in _identity(name, one))),
+        enough,
     ):
         if isinstance(event, FitProgress):
+            last = event
             yield event
         else:
-            net = event
-    made = replace(start, net=net.cpu().eval(), name=name, calibration=(1.0, 0.0), threshold=0.5)
-    yield _finish(made, start, held_out or training, expected, settings, len(micrographs), device)
+            made = replace(
+                start, net=event.cpu().eval(), name=name, calibration=(1.0, 0.0), threshold=0.5
+            )
+            made = yield from _calibrated(made, start, held_out or training, expected, device)
+            record = _record(start, settings, expected, len(micrographs), last)
+            yield replace(made, training={**record, **made.training})
 
 
 def _identity(name: str, one: LabelledMicrograph) -> tuple[object, ...]:
@@ -199,17 +226,15 @@ def _identity(name: str, one: LabelledMicrograph) -> tuple[object, ...]:
     return name, one.diameter, one.pixel_size, labels.complete, *arrays
 
 
-def _finish(
+def _calibrated(
     made: Picker,
     start: Picker,
     seen: Mapping[str, LabelledMicrograph],
     expected: float | None,
-    settings: TeachSettings,
-    n: int,
     device: torch.device,
-) -> Picker:
-    """Calibrate the picker and write down how it was made."""
-    candidates = find_candidates(made, seen.values(), device)
+) -> Generator[Working, None, Picker]:
+    """Calibrate the picker, and note what on."""
+    candidates = yield from _finding("Calibrating", made, seen, device)
     labels = sum(len(m.labels.positives) for m in seen.values())
     if expected is None:
         made = calibrate(made, candidates)
@@ -217,24 +242,54 @@ def _finish(
         number = max(expected * len(seen), labels)
         made = calibrate_to_number(made, candidates, number, start.calibration[0])
     order = (-candidates.logits).argsort(kind="stable")
-    training: dict[str, Any] = {
+    precision = average_precision(candidates.right[order], max(labels, 1))
+    return replace(
+        made,
+        training={
+            "calibrated on": f"{labels} labels in {len(seen)} micrographs",
+            "average precision, calibration micrographs": round(precision, 4),
+        },
+    )
+
+
+def _record(
+    start: Picker,
+    settings: TeachSettings,
+    expected: float | None,
+    n: int,
+    last: FitProgress | None,
+) -> dict[str, Any]:
+    """Write down how a picker was made."""
+    record: dict[str, Any] = {
         **made_now(),
         "start": "from scratch" if settings.from_scratch else f"{start.name} {start.fingerprint}",
-        "data": [f"{n} micrographs of the user, {labels} labels in those that were calibrated on"],
+        "data": [f"{n} micrographs of the user"],
         "loss": settings.loss,
         "expected": expected,
         "seed": settings.seed,
-        "average precision, calibration micrographs": round(
-            average_precision(candidates.right[order], max(labels, 1)), 4
-        ),
     }
-    return replace(made, training=training)
+    if last is not None and last.step < last.steps:
+        record["stopped"] = f"by the user at step {last.step} of {last.steps}"
+    if last is not None and last.best is not None:
+        record["validation AUPRC"] = round(last.best, 4)
+    return record
 
 
-def divide(
-    micrographs: Mapping[str, LabelledMicrograph],
-) -> tuple[dict[str, LabelledMicrograph], dict[str, LabelledMicrograph]]:
-    """Split labelled micrographs into those to learn from and those to judge by.
+def _finding(
+    text: str, picker: Picker, micrographs: Mapping[str, LabelledMicrograph], device: torch.device
+) -> Generator[Working, None, Candidates]:
+    """Find candidates, and tell how far that is."""
+    steps = finding(picker, micrographs.values(), device)
+    while True:
+        try:
+            yield Working(text, next(steps), len(micrographs))
+        except StopIteration as end:
+            found: Candidates = end.value
+            return found
+
+
+def advise(micrographs: Mapping[str, LabelledMicrograph]) -> list[str]:
+    """Say in words what is known about the labels, and what would help.
 
     Parameters
     ----------
@@ -243,73 +298,27 @@ def divide(
 
     Returns
     -------
-    training, held_out : dict
-        The second is empty if there are fewer than `FEWEST_TO_HOLD_OUT` with particles.
+    list of str
+        Sentences of `check_labels`.
 
     Raises
     ------
     TrainError
-        If there are fewer than `FEWEST_POSITIVES` particles.
+        If nothing can be learnt from them.
     """
-    labels = sum(len(m.labels.positives) for m in micrographs.values())
-    if labels < FEWEST_POSITIVES:
-        raise TrainError(
-            f"{labels} labelled particles are too few to learn from; label at least "
-            f"{FEWEST_POSITIVES}, better {ENOUGH_POSITIVES}, in three micrographs or more."
-        )
-    names = sorted(k for k, m in micrographs.items() if len(m.labels.positives))
-    if len(names) < FEWEST_TO_HOLD_OUT:
-        return dict(micrographs), {}
-    _, held = split_by_micrograph(names, (1 - HELD_OUT, HELD_OUT))
-    return (
-        {k: m for k, m in micrographs.items() if k not in held},
-        {k: micrographs[k] for k in held},
+    advice = check_labels(
+        {name: one.labels for name, one in micrographs.items()},
+        max((one.diameter for one in micrographs.values()), default=None),
+        {name: one.pixel_size for name, one in micrographs.items()},
     )
-
-
-def advise(
-    training: Mapping[str, LabelledMicrograph], held_out: Mapping[str, LabelledMicrograph]
-) -> list[str]:
-    """Say in words what is known about the labels, and what would help.
-
-    Parameters
-    ----------
-    training, held_out : mapping
-        Of `divide`.
-
-    Returns
-    -------
-    list of str
-        Sentences.
-    """
-    positives = sum(len(m.labels.positives) for m in training.values())
-    learnt = f"Learning from {positives} particles in {_micrographs(len(training))}; "
-    if held_out:
-        said = [learnt + f"{_micrographs(len(held_out))} held out to choose the best weights."]
-        if not _all_complete(held_out):
-            said.append(
-                "The validation AUPRC counts unlabelled particles as wrong, so that it is a lower "
-                "bound: compare it between epochs only."
-            )
-    else:
-        said = [
-            learnt + "none is held out: the last weights are kept "
-            f"(label {FEWEST_TO_HOLD_OUT} micrographs or more to have some held out)."
-        ]
-    if positives < ENOUGH_POSITIVES:
-        said.append(
-            f"{positives} particles are few: {ENOUGH_POSITIVES} or more give a better model."
-        )
-    if len(training) < 3:
-        said.append(
-            "Labels from three micrographs or more, of low and high defocus, carry further."
-        )
-    return said
+    if advice[0].level == "stop":
+        raise TrainError(advice[0].text)
+    return [one.text for one in advice]
 
 
 def estimate_number(
     micrographs: Mapping[str, LabelledMicrograph], picker: Picker, device: torch.device
-) -> float:
+) -> Generator[Working, None, float]:
     """Count the picks of a model, and never fewer than the labels.
 
     Parameters
@@ -321,12 +330,17 @@ def estimate_number(
     device : torch.device
         Where to compute.
 
+    Yields
+    ------
+    Working
+        How far it is.
+
     Returns
     -------
     float
         Particles per micrograph.
     """
-    candidates = find_candidates(picker, micrographs.values(), device)
+    candidates = yield from _finding("Counting particles", picker, micrographs, device)
     limit = math.log(picker.threshold / (1.0 - picker.threshold))
     labels = sum(len(m.labels.positives) for m in micrographs.values())
     return max(int((candidates.logits >= limit).sum()), labels) / len(micrographs)
@@ -366,10 +380,6 @@ def choose_loss(
     prior = min(max(share * POSITIVE_RADIUS**2, 1e-4), LARGEST_SHARE)
     trimmed = min(share * NEGATIVE_RADIUS**2, LARGEST_SHARE)
     return Loss(name, prior=prior, trimmed=trimmed)
-
-
-def _micrographs(n: int) -> str:
-    return "1 micrograph" if n == 1 else f"{n} micrographs"
 
 
 def _all_complete(micrographs: Mapping[str, LabelledMicrograph]) -> bool:
