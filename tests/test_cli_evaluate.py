@@ -117,7 +117,7 @@ def test_a_user_is_warned_of_labels_in_other_pixels_and_of_missing_ones(tmp_path
     [
         (["{tmp}/nothing", "-l", "{label}", "-d", 80], "no such file"),
         (["{picked}", "-l", "{tmp}/nothing", "-d", 80], "no such file"),
-        (["{picked}", "-l", "{tmp}/empty", "-d", 80], "no STAR files with coordinates"),
+        (["{picked}", "-l", "{tmp}/empty", "-d", 80], "no files with coordinates"),
         (["{picked}", "-l", "{tmp}/twice", "-d", 80], "both of the micrograph m"),
         (["{picked}", "-l", "{tmp}/broken", "-d", 80], "bad.star"),
         (["{picked}", "-l", "{label}", "-d", -80], "radius"),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from napari_so3 import __version__
-from napari_so3.cli import demo, evaluate, model, pick, simulate, train
+from napari_so3.cli import convert, demo, evaluate, model, pick, session, simulate, train
 
 app = typer.Typer(
     help="Pick particles in cryo-EM micrographs with SO(3)-equivariant networks.",
@@ -16,6 +16,10 @@ app = typer.Typer(
 app.command()(pick.pick)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(session.desk)
+app.command()(session.session)
+app.command()(session.export)
+app.command()(convert.convert)
 app.command()(simulate.simulate)
 app.add_typer(model.app, name="model")
 app.command()(demo.demo)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -149,3 +153,31 @@ def watching(
     )
     with closing(events), Progress(*columns, console=console, transient=True) as progress:
         yield events, progress
+
+
+def open_napari(module: str, *arguments: object) -> bool:
+    """Run a module of `widgets` as a process of its own, if napari can open a window here.
+
+    Parameters
+    ----------
+    module : str
+        Name.
+    *arguments
+        Of its command line.
+
+    Returns
+    -------
+    bool
+        Whether it ran; why not is said.
+    """
+    has_display = sys.platform in ("win32", "darwin") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if not has_display:
+        say("No display here, so napari is not opened.")
+        return False
+    if not any(importlib.util.find_spec(qt) for qt in ("PyQt6", "PySide6")):
+        say("No Qt here, so napari is not opened: pip install 'napari-so3[all]'.")
+        return False
+    subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=False)
+    return True

@@ -1,9 +1,5 @@
 """``napari-so3 demo``: a sample micrograph picked, drawn and compared with its truth."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +10,7 @@ from napari_so3.cli.common import (
     Device,
     Model,
     PixelSize,
+    open_napari,
     say,
     user_errors,
 )
@@ -63,7 +60,7 @@ def demo(
             failed += pick_into(output / "yours", paths, own, device, overwrite=True)
             shown = _draw(paths, output / "yours", own) or shown
     if show and shown:
-        _open_napari(shown[0])
+        open_napari("napari_so3.widgets.show", *shown[0])
     raise typer.Exit(1 if failed else 0)
 
 
@@ -101,16 +98,3 @@ def _draw(paths: list[Path], output: Path, batch: "BatchSettings") -> list[tuple
         say(f"picture: {output / f'{name}_picks.png'}")
         drawn.append((path, table))
     return drawn
-
-
-def _open_napari(shown: tuple[Path, Path]) -> None:
-    has_display = sys.platform in ("win32", "darwin") or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
-    if not has_display:
-        say("No display here, so napari is not opened.")
-        return
-    if not any(importlib.util.find_spec(qt) for qt in ("PyQt6", "PySide6")):
-        say("No Qt here, so napari is not opened: pip install 'napari-so3[all]'.")
-        return
-    subprocess.run([sys.executable, "-m", "napari_so3.widgets.show", *map(str, shown)], check=False)

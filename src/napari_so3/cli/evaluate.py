@@ -18,7 +18,7 @@ from napari_so3.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from napari_so3.picking.collect import Matching
+    from napari_so3.io.names import NameMatch
     from napari_so3.picking.compare import Evaluation
     from napari_so3.picking.evaluate import OperatingPoint
 
@@ -29,8 +29,8 @@ def evaluate(
     picks: Annotated[
         Path,
         typer.Argument(
-            help="Folder made by `napari-so3 pick` (all its candidates count), or a folder of STAR "
-            "files with scores, or one of them.",
+            help="Folder made by `napari-so3 pick` (all its candidates count), or a folder of "
+            "files with scores (STAR, CBOX, Topaz, CSV, ...), or one of them.",
             show_default=False,
         ),
     ],
@@ -39,8 +39,8 @@ def evaluate(
         typer.Option(
             "--labels",
             "-l",
-            help="Folder of STAR files with the true positions, or one of them; in pixels of the "
-            "micrographs that were picked.",
+            help="Folder of files with the true positions (STAR, .box, CBOX, Topaz, CSV, ...), or "
+            "one of them; in pixels of the micrographs that were picked.",
             show_default=False,
         ),
     ],
@@ -90,23 +90,25 @@ def evaluate(
 ) -> None:
     """Compare picks with labels: precision and recall, the best threshold, the chance level.
 
-    Picks and labels are paired by the name of the micrograph, without folders, endings and
-    `_autopick`; what has no partner is left out and listed. The chance level is the average
-    precision of as many random points.
+    Picks and labels are paired by the name of the micrograph, without folders, endings,
+    `_autopick`, and what cryoSPARC and motion correction add; what has no partner is left out and
+    listed. The chance level is the average precision of as many random points.
 
     Example: `napari-so3 evaluate AutoPick --labels Manual/ --diameter 150 -o Evaluation`
     """
     with user_errors():
         from napari_so3.picking.collect import (
-            collect_labels,
             collect_picks,
             count_outside,
-            match_names,
+            pair_by_name,
         )
         from napari_so3.picking.compare import evaluate_picks, suggest_threshold
+        from napari_so3.training.labels import read_labels
 
-        found, wanted = collect_picks(picks, pixel_size, shape), collect_labels(labels)
-        _say_names(match_names(found, wanted))
+        found = collect_picks(picks, pixel_size, shape)
+        known = {name: each.positives for name, each in read_labels(labels).items()}
+        wanted, match = pair_by_name(found, known)
+        _say_names(match)
         if outside := count_outside(found, wanted):
             complain(
                 "Warning",
@@ -136,13 +138,15 @@ def evaluate(
             say(f"figures: {output / FIGURES_FILE}\npicture: {output / PICTURE_FILE}")
 
 
-def _say_names(names: "Matching") -> None:
-    say(f"{count(len(names.shared), 'micrograph')} with picks and labels")
+def _say_names(match: "NameMatch") -> None:
+    say(f"{count(len(match.pairs), 'micrograph')} with picks and labels")
     for what, other, left in (
-        ("picks", "labels", names.only_picks),
-        ("labels", "picks", names.only_labels),
+        ("picks", "labels", match.unmatched_micrographs),
+        ("labels", "picks", match.unmatched_names),
     ):
         say_left_out(left, f"{count(len(left), 'micrograph')} with {what} but no {other}")
+    for names, labels in match.ambiguous:
+        say(f"unclear which labels ({', '.join(labels)}) are of {', '.join(names)}, left out")
 
 
 def _micrograph_table(result: "Evaluation") -> Table:

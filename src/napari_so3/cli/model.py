@@ -19,32 +19,10 @@ def info(
 ) -> None:
     """Show what a model is and how it was trained."""
     with user_errors():
+        from napari_so3.picking.card import card
         from napari_so3.picking.picker import load_picker
-        from napari_so3.so3.networks import PickerConfig
 
-        picker = load_picker(model)
-    config = picker.net.config
-    grid = config.grid
-    if isinstance(config, PickerConfig):
-        filters = f"{config.kernels} pixels, {config.channels} channels first, {config.basis}s"
-    else:
-        filters = f"one map of {config.size} pixels"
-    rows = {
-        "name": picker.name,
-        "parameters": f"{sum(p.numel() for p in picker.net.parameters()):,}",
-        "filters": filters,
-        "rotations": f"{len(grid)} ({grid.n_directions} directions x {grid.n_psi} in plane), "
-        f"joined by {config.aggregation}",
-        "scale": f"{picker.pixels_per_diameter:g} pixels across a particle, "
-        f"sees {config.receptive_field}",
-        "particles": "dark" if picker.sign < 0 else "bright",
-        "threshold": f"{picker.threshold:g}",
-        "fingerprint": picker.fingerprint,
-        **{
-            str(key): "\n".join(map(str, value)) if isinstance(value, list) else str(value)
-            for key, value in picker.training.items()
-        },
-    }
+        rows = card(load_picker(model))
     table = Table(show_header=False, box=None)
     for key, value in rows.items():
         table.add_row(f"[bold]{escape(key)}[/]", escape(value))

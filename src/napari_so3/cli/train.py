@@ -304,16 +304,22 @@ def _checkpoint(output: Path) -> Path:
 
 
 def _watch(events: "Generator[Any, None, None]") -> "Picker":
-    """Show a training: notes, a bar, and after each epoch its figures; return the picker."""
+    """Show a training: notes, bars, and after each epoch its figures; return the picker."""
     from napari_so3.picking.picker import Picker
     from napari_so3.training.fit import FitProgress
+    from napari_so3.training.teach import Working
 
+    made = None
     with watching(events) as (steps, progress):
         bar = progress.add_task("preparing", total=None)
         for event in steps:
             if isinstance(event, Picker):
-                return event
-            if isinstance(event, FitProgress):
+                made = event
+            elif isinstance(event, Working):
+                progress.update(
+                    bar, description=event.text, completed=event.done, total=event.total
+                )
+            elif isinstance(event, FitProgress):
                 progress.update(
                     bar, description=_describe(event), completed=event.step, total=event.steps
                 )
@@ -324,7 +330,9 @@ def _watch(events: "Generator[Any, None, None]") -> "Picker":
                     )
             else:
                 say(event.text)
-    raise RuntimeError("the training ended without a model")
+    if made is None:
+        raise RuntimeError("the training ended without a model")
+    return made
 
 
 def _describe(event: Any) -> str:
