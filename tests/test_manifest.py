@@ -1,11 +1,12 @@
 import subprocess
 import sys
 from importlib import resources
+from itertools import chain
 
 import pytest
 from npe2 import PluginManifest
 
-from napari_so3.widgets.reader import PATTERNS
+from napari_so3.widgets import coordinate_reader, reader
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +31,22 @@ def test_every_command_is_used(manifest):
             *contributions.writers,
             *contributions.widgets,
             *contributions.sample_data,
+            *chain.from_iterable(contributions.menus.values()),
         )
     }
     assert used == {command.id for command in contributions.commands}
 
 
-def test_the_reader_is_asked_about_all_it_reads(manifest):
-    (reader,) = manifest.contributions.readers
-    assert tuple(reader.filename_patterns) == PATTERNS
+def test_the_readers_are_asked_about_all_they_read(manifest):
+    asked = {each.command: tuple(each.filename_patterns) for each in manifest.contributions.readers}
+    assert asked["napari-so3.get_reader"] == reader.PATTERNS
+    assert asked["napari-so3.get_coordinate_reader"] == coordinate_reader.PATTERNS
 
 
-def test_the_dock_is_in_the_layers_menu(manifest):
+def test_the_docks_are_in_the_layers_menu(manifest):
     entries = manifest.contributions.menus["napari/layers/annotate"]
-    assert [entry.command for entry in entries] == ["napari-so3.pick"]
+    docks = ("desk", "micrographs", "pick", "label")
+    assert [entry.command for entry in entries] == [f"napari-so3.{name}" for name in docks]
 
 
 def test_numbers_of_the_preferences_have_both_limits(manifest):
@@ -58,6 +62,7 @@ def test_opening_the_dock_does_not_wait_for_torch():
     code = (
         "import sys, napari_so3.widgets.pick_dock, napari_so3.widgets.reader;"
         "import napari_so3.widgets.writer, napari_so3.widgets.samples;"
+        "import napari_so3.widgets.coordinate_reader;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -71,3 +71,10 @@ def dock(viewer, qtbot):
     _, dock = viewer.window.add_plugin_dock_widget("napari-so3", "Pick particles")
     qtbot.waitUntil(lambda: dock.form.device.currentText().startswith("CPU"))
     return dock
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory, monkeypatch):
+    """Keep the list of recent sessions of whoever runs the tests as it is."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setattr("napari_so3.session.folders.user_state_path", lambda *_, **__: folder)

@@ -45,3 +45,28 @@ def hint(text: str) -> QLabel:
     font.setItalic(True)
     label.setFont(font)
     return label
+
+
+class StatusLine(QLabel):
+    """What goes on, or went wrong, in a sentence; hidden where there is nothing to say."""
+
+    ERROR = "background: #8f1d1d; color: white; padding: 4px; border-radius: 3px;"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.hide()
+
+    def say(self, text: str) -> None:
+        """Show a sentence; nothing hides the line."""
+        self._show(text, "")
+
+    def complain(self, text: str) -> None:
+        """Show what went wrong."""
+        self._show(text, self.ERROR)
+
+    def _show(self, text: str, style: str) -> None:
+        self.setStyleSheet(style)
+        self.setText(text)
+        self.setVisible(bool(text))

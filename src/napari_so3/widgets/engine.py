@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scipy.special import expit, logit
+
+from napari_so3.picking.picks import CANDIDATES, Picks
+from napari_so3.session.pool import Candidates, load_run
+from napari_so3.session.state import MODELS, PICKS
+from napari_so3.widgets.pick_job import Begun, Failed, Finished, Picked, RunChosen
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import torch
 
     from napari_so3.io.micrographs import Micrograph
+    from napari_so3.picking.batch import BatchSettings
     from napari_so3.picking.picker import Picker
-    from napari_so3.picking.picks import Picks
     from napari_so3.picking.score import Scorer
+    from napari_so3.session.state import Session
+    from napari_so3.widgets.pick_job import PickJob
+
+
+HIGHEST = 1.0 - 1e-16  # probability of a pick, at most: that of 37 log-odds
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class Setup:
     picker : Picker or None
         None if it cannot be loaded.
     models : tuple of str
-        Names of the bundled models.
+        Names of the bundled models, and paths of those that were trained in the session.
     devices : tuple of (str, str)
         Name and description of each device.
     device : str
@@ -78,6 +93,9 @@ class Setup:
     problem: str = ""
 
 
+SessionEvent = Note | RunChosen | Begun | Progress | Picked | Failed | Finished | Problem
+
+
 class Engine:
     """Loads models and picks; a network that was made ready for a device is kept for the next run.
 
@@ -87,7 +105,7 @@ class Engine:
     def __init__(self) -> None:
         self._ready: dict[tuple[str, torch.device], Scorer] = {}
 
-    def look_up(self, model: str, device: str) -> Setup:
+    def look_up(self, model: str, device: str, folder: Path | None = None) -> Setup:
         """Find the model and the devices.
 
         Parameters
@@ -96,6 +114,8 @@ class Engine:
             Name of a bundled model, or path of a model file.
         device : str
             As in `choose_device`.
+        folder : Path, optional
+            Folder of the session.
 
         Returns
         -------
@@ -119,10 +139,11 @@ class Engine:
         except PickError:
             problems.append("The preferences ask for a GPU that is not there: the CPU is used.")
             chosen = "cpu"
+        trained = sorted((folder / MODELS).glob("*.safetensors")) if folder else ()
         return Setup(
             model,
             picker,
-            tuple(bundled_models()),
+            (*bundled_models(), *map(str, trained)),
             tuple((name, describe_device(torch.device(name))) for name in names),
             "cuda:0" if chosen == "cuda" else chosen,
             " ".join(problems),
@@ -151,27 +172,124 @@ class Engine:
         """
         yield Note("Loading the model")
         from napari_so3.io.models import ModelFileError
-        from napari_so3.picking.pick import PickError, PickSettings, choose_device, pick
+        from napari_so3.picking.pick import PickError, PickSettings, pick
         from napari_so3.picking.picker import load_picker
-        from napari_so3.picking.score import ScoreProgress, Scorer
+        from napari_so3.picking.score import ScoreProgress
 
         try:
             settings = PickSettings(diameter)
             picker = load_picker(model)
-            key = (picker.fingerprint, choose_device(device))
-            # taken out while in use: a cancelled run may still be at its last step
-            scorer = self._ready.pop(key, None) or Scorer(picker.net, key[1])
-            yield Note(f"Reading {micrograph.path.name}")
-            rotations = len(picker.net.config.grid)
-            for event in pick(micrograph, picker, settings, scorer):
-                if isinstance(event, ScoreProgress):
-                    yield Progress(event.done, event.total, rotations, event.note)
-                else:
-                    yield event
-            self._ready = {key: scorer}
+            with self._scorer(picker, device) as scorer:
+                yield Note(f"Reading {micrograph.path.name}")
+                rotations = len(picker.net.config.grid)
+                for event in pick(micrograph, picker, settings, scorer):
+                    if isinstance(event, ScoreProgress):
+                        yield Progress(event.done, event.total, rotations, event.note)
+                    else:
+                        yield event
         except MemoryError:
             yield Problem(f"{micrograph.path.name} does not fit into memory.")
         except OSError as error:
             yield Problem(f"{micrograph.path.name} cannot be read ({error.strerror or error}).")
         except (ModelFileError, PickError) as error:
             yield Problem(str(error))
+
+    def pick_session(self, job: PickJob) -> Iterator[SessionEvent]:
+        """Pick micrographs of a session into its folder.
+
+        Parameters
+        ----------
+        job : PickJob
+            Which, and how.
+
+        Yields
+        ------
+        Note, RunChosen, Begun, Progress, Picked, Failed, Finished or Problem
+            The last two end it. Stop iterating to cancel; what is picked stays.
+        """
+        yield Note("Loading the model")
+        from napari_so3.io.models import ModelFileError
+        from napari_so3.picking.batch import BatchSettings
+        from napari_so3.picking.listing import OutputError
+        from napari_so3.picking.pick import PickError, PickSettings
+        from napari_so3.picking.picker import load_picker
+
+        try:
+            picker = load_picker(job.model)
+            limit = picker.threshold if job.threshold is None else float(expit(job.threshold))
+            batch = BatchSettings(
+                picker, PickSettings(job.diameter), min(limit, HIGHEST), job.pixel_size
+            )
+            yield from self._pick_into(job, run_name(picker, job), batch)
+        except (ModelFileError, OutputError, PickError) as error:
+            yield Problem(str(error))
+
+    def _pick_into(self, job: PickJob, run: str, batch: BatchSettings) -> Iterator[SessionEvent]:
+        from napari_so3.picking.batch import open_folder
+
+        names, folder = job.names, job.root / PICKS / run
+        if run != job.run and job.which == "ahead":
+            return
+        open_folder(folder, batch)
+        items = None if run == job.run else _load(folder, job)
+        grid = batch.picker.net.config.grid
+        yield RunChosen(run, float(logit(batch.picker.threshold)), grid.n_psi, items)
+        if job.which == "unpicked":
+            picked = job.picked if items is None else items
+            names = tuple(name for name in names if name not in picked)
+        if names:
+            with self._scorer(batch.picker, job.device) as scorer:
+                yield from _pick_all(names, job, folder, batch, scorer)
+        else:
+            yield Finished(0, 0)
+
+    @contextmanager
+    def _scorer(self, picker: Picker, device: str) -> Iterator[Scorer]:
+        """Give the network made ready for a device, and keep it once it has been of use."""
+        from napari_so3.picking.pick import choose_device
+        from napari_so3.picking.score import Scorer
+
+        key = (picker.fingerprint, choose_device(device))
+        # taken out while in use: a cancelled run may still be at its last step
+        scorer = self._ready.pop(key, None) or Scorer(picker.net, key[1])
+        yield scorer
+        self._ready = {key: scorer}
+
+
+def run_name(picker: Picker, job: PickJob | Session) -> str:
+    """Name the folder of picks after what they are made with."""
+    name = re.sub(r"[^\w.+-]+", "_", picker.name)
+    given = f"-{job.pixel_size:g}Apx" if job.pixel_size else ""
+    return f"{name}-{picker.fingerprint[:6]}-{job.diameter:g}A{given}"
+
+
+def _load(folder: Path, job: PickJob) -> dict[str, Candidates]:
+    items: dict[str, Candidates] = {}
+    for loading in load_run(folder, tuple(job.paths)):
+        items |= loading.items
+    return items
+
+
+def _pick_all(
+    names: tuple[str, ...], job: PickJob, folder: Path, batch: BatchSettings, scorer: Scorer
+) -> Iterator[SessionEvent]:
+    """Run the batch, and say with names what happens."""
+    from napari_so3.picking.batch import Begun as BatchBegun
+    from napari_so3.picking.batch import Done, pick_many
+    from napari_so3.picking.batch import Failed as BatchFailed
+
+    paths, rotations = [job.paths[name] for name in names], len(batch.picker.net.config.grid)
+    again, failed = job.which == "again", 0
+    for event in pick_many(paths, folder, batch, scorer.device, scorer, again, rest=False):
+        if isinstance(event, BatchBegun):
+            yield Begun(event.index, len(names), names[event.index])
+        elif isinstance(event, Done):
+            name = names[event.index]
+            picks = Picks.read_csv(folder / CANDIDATES / f"{name}.csv")
+            yield Picked(name, Candidates.of(picks), event.reused)
+        elif isinstance(event, BatchFailed):
+            failed += 1
+            yield Failed(names[event.index], event.reason)
+        else:
+            yield Progress(event.done, event.total, rotations, event.note)
+    yield Finished(len(names) - failed, failed)

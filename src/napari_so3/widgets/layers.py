@@ -14,12 +14,13 @@ from napari_so3.picking.picks import COLUMNS
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image
+    from napari.layers import Image, Layer
     from numpy.typing import NDArray
 
     from napari_so3.picking.picks import Picks
 
 KEY = "napari-so3"
+SESSION_PICKS = "picks"  # name of the layer that all micrographs of a session share
 ANGSTROM = ("angstrom", "angstrom")
 FEATURES = ("score", *COLUMNS[3:])
 NO_FEATURES = dict.fromkeys(FEATURES, np.nan) | {"rotation": -1}  # of points added by hand
@@ -171,6 +172,17 @@ def micrograph_of(layer: Image) -> Micrograph:
     return Micrograph(Path(micrograph_id(layer)), data, size, source)
 
 
+def in_session(layer: Layer) -> bool:
+    """Tell the layers of the session's current micrograph from those that were opened alone."""
+    return bool(layer.metadata.get(KEY, {}).get("session"))
+
+
+def find_layer(viewer: napari.viewer.Viewer, kind: str) -> Layer | None:
+    """Find the first layer of a kind, as the metadata tell it."""
+    found = (layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("kind") == kind)
+    return next(found, None)
+
+
 def picks_layers(viewer: napari.viewer.Viewer) -> list[Points]:
     """List the layers of picks in a viewer."""
     return [
@@ -181,14 +193,17 @@ def picks_layers(viewer: napari.viewer.Viewer) -> list[Points]:
 
 
 def find_picks_layer(viewer: napari.viewer.Viewer, image: Image) -> Points | None:
-    """Find the layer of the picks of a micrograph."""
-    name = micrograph_id(image)
-    found = [p for p in picks_layers(viewer) if p.metadata[KEY]["micrograph"] == name]
-    return found[0] if found else None
+    """Find the layer of the picks of a micrograph; those of the session share one."""
+    name, shared = micrograph_id(image), in_session(image)
+    for layer in picks_layers(viewer):
+        own = shared or layer.metadata[KEY]["micrograph"] == name
+        if own and in_session(layer) == shared:
+            return layer
+    return None
 
 
 def show_picks(
-    viewer: napari.viewer.Viewer, image: Image, picks: Picks, threshold: float
+    viewer: napari.viewer.Viewer, image: Image, picks: Picks, shown: NDArray[np.bool_]
 ) -> Points:
     """Show the candidates of a micrograph as rings; those it has already are replaced.
 
@@ -200,8 +215,8 @@ def show_picks(
         Layer of the micrograph.
     picks : Picks
         All candidates.
-    threshold : float
-        Log-odds from which on they are shown.
+    shown : ndarray
+        (n,) bool, which of them are picks.
 
     Returns
     -------
@@ -212,14 +227,18 @@ def show_picks(
     features = picks.table.rename(columns={"logit": "score"})[list(FEATURES)]
     size = _ring_size(picks.provenance)
     layer = find_picks_layer(viewer, image)
+    placement = {name: getattr(image, name) for name in _PLACEMENT}
+    if in_session(image):  # what is displayed may be binned
+        placement["scale"] = (picks.provenance["pixel_size"],) * 2
     if layer is None:
-        placement = {name: getattr(image, name) for name in _PLACEMENT}
-        name = f"{image.name} picks"
+        name = SESSION_PICKS if in_session(image) else f"{image.name} picks"
         layer = viewer.add_points(data, ndim=2, name=name, size=size, **RINGS, **placement)
     else:
         layer.selected_data = set()
         layer.data = data
         layer.size = size
+        if tuple(layer.scale) != tuple(placement["scale"]) or layer.units != image.units:
+            layer.units, layer.scale = image.units, placement["scale"]
     layer.features = features  # napari keeps the first rows of the old ones, whatever moved
     layer.feature_defaults = NO_FEATURES
     layer.current_size = size
@@ -227,19 +246,47 @@ def show_picks(
         **picks.provenance,
         "kind": "picks",
         "micrograph": micrograph_id(image),
+        **({"session": True} if in_session(image) else {}),
     }
-    apply_threshold(layer, threshold)
+    set_shown(layer, shown)
     return layer
+
+
+def clear_picks(layer: Points, image: Image) -> None:
+    """Show no picks in a layer of the session, whose micrograph has not been picked."""
+    layer.selected_data = set()
+    layer.data = np.zeros((0, 2))
+    layer.metadata[KEY] = {
+        "kind": "picks",
+        "micrograph": micrograph_id(image),
+        "session": True,
+    }
+
+
+def set_shown(layer: Points, shown: NDArray[np.bool_]) -> None:
+    """Show some points of a layer of picks and hide the others.
+
+    Parameters
+    ----------
+    layer : Points
+        Layer of picks.
+    shown : ndarray
+        (n,) bool for the first n points; those behind them were added by hand and stay as they are.
+    """
+    shown = np.concatenate([shown, layer.shown[len(shown) :]])
+    if np.array_equal(shown, layer.shown) and np.array_equal(shown, layer.size > 0):
+        return
+    # napari 0.9.2 draws the hidden points of 2D layers too, so they also lose their size
+    rings = np.where(layer.size > 0, layer.size, _ring_size(layer.metadata[KEY]))
+    with layer.events.set_data.blocker():  # they are drawn once, when the sizes are set
+        layer.shown = shown
+    layer.size = np.where(shown, rings, 0.0)
 
 
 def apply_threshold(layer: Points, threshold: float) -> None:
     """Show the picks whose log-odds reach the threshold, and those added by hand."""
     score = layer.features["score"].to_numpy(dtype=np.float64)
-    shown = ~(score < threshold)
-    # napari 0.9.2 draws the hidden points of 2D layers too, so they also lose their size
-    rings = np.where(layer.size > 0, layer.size, _ring_size(layer.metadata[KEY]))
-    layer.size = np.where(shown, rings, 0.0)
-    layer.shown = shown
+    set_shown(layer, ~(score < threshold))
 
 
 def _ring_size(provenance: dict[str, Any]) -> float:

@@ -13,6 +13,7 @@ from napari_so3.widgets.boxes import NumberBox, hint
 from napari_so3.widgets.layers import (
     KEY,
     LayerError,
+    in_session,
     micrograph_id,
     micrograph_of,
     picks_layers,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_so3.io.micrographs import Micrograph
+    from napari_so3.widgets.desk import Desk
 
 SOURCES = {"header": "from the file", "given": "as given", "unknown": ""}
 UNKNOWN = "The file does not tell its pixel size: enter it."
@@ -36,6 +38,8 @@ class MicrographBox(QWidget):
     ----------
     viewer : napari.Viewer
         Whose layers.
+    desk : Desk
+        Knows the micrograph of the session; the image that it displays may be filtered and binned.
 
     Attributes
     ----------
@@ -45,15 +49,18 @@ class MicrographBox(QWidget):
 
     changed = Signal()
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, desk: Desk) -> None:
         super().__init__()
-        self._viewer = viewer
+        self._viewer, self._desk = viewer, desk
         self.image: Image | None = None
         self._name = QLabel()
         self._name.setWordWrap(True)
         self.pixel_size = NumberBox(0.0, 100.0, 0.1, " Å")
         self.pixel_size.setSpecialValueText("unknown")
-        self.pixel_size.setToolTip("Å per pixel of the micrograph; type another to correct it.")
+        self.pixel_size.setToolTip(
+            "Å per pixel of the micrograph; type another to correct it.\n"
+            "In a session it is that of all micrographs, and 0 stands for what each file says."
+        )
         self._source = QLabel()
         row = QHBoxLayout()
         self._caption = QLabel("Pixel size")
@@ -75,12 +82,14 @@ class MicrographBox(QWidget):
         )
         for event in self._events:
             event.connect(self.refresh)
+        desk.shown.connect(self.refresh)
         self.refresh()
 
     def disconnect_viewer(self) -> None:
         """Stop following the viewer."""
         for event in self._events:
             event.disconnect(self.refresh)
+        self._desk.shown.disconnect(self.refresh)
         self._follow(None)
 
     def micrograph(self) -> Micrograph:
@@ -93,10 +102,15 @@ class MicrographBox(QWidget):
         """
         if self.image is None:
             raise LayerError("Open a micrograph, or select one of those in the layer list.")
-        micrograph = micrograph_of(self.image)
+        micrograph = self._micrograph()
         if micrograph.pixel_size is None:
             raise LayerError(f"Enter the pixel size of {self.image.name} in Å first.")
         return micrograph
+
+    def _micrograph(self) -> Micrograph:
+        if in_session(self.image):
+            return self._desk.micrograph
+        return micrograph_of(self.image)
 
     def refresh(self) -> None:
         """Show what is selected now."""
@@ -119,7 +133,8 @@ class MicrographBox(QWidget):
                     return image
         if self.image in images:
             return self.image
-        return images[0] if len(images) == 1 else None
+        shared = [image for image in images if in_session(image)]
+        return (shared or images)[0] if shared or len(images) == 1 else None
 
     def _follow(self, image: Image | None) -> None:
         if self.image is not None:
@@ -136,7 +151,7 @@ class MicrographBox(QWidget):
             # Long names have no spaces: they may be broken after an underscore.
             name = f"<b>{html.escape(self.image.name).replace('_', '_&#8203;')}</b>"
             try:
-                micrograph = micrograph_of(self.image)
+                micrograph = self._micrograph()
             except LayerError as error:
                 text = str(error)
         for part in (self._caption, self.pixel_size, self._source):
@@ -162,7 +177,9 @@ class MicrographBox(QWidget):
         return UNKNOWN if micrograph.pixel_size is None else ""
 
     def _give_pixel_size(self, size: float) -> None:
-        if self.image is not None and size > 0:
+        if self.image is not None and in_session(self.image):
+            self._desk.session.pixel_size = size or None
+        elif self.image is not None and size > 0:
             set_pixel_size(self._viewer, self.image, size)
             self._show()
             self._viewer.reset_view()

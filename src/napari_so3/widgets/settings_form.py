@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QWidget
 from napari_so3.widgets.boxes import NumberBox, hint
 
 if TYPE_CHECKING:
-    from napari_so3.session import Session
+    from napari_so3.picking.picker import Picker
+    from napari_so3.session.state import Session
     from napari_so3.widgets.engine import Setup
 
 OPEN = "Open file…"
@@ -51,12 +52,20 @@ class SettingsForm(QWidget):
         self.diameter.valueChanged.connect(self._set_diameter)
         self.model.activated.connect(self._choose_model)
         self.device.activated.connect(self._choose_device)
-        session.events.connect(self._show)
+        for event in (session.events.model, session.events.diameter):
+            event.connect(self._show)
         self._show()
 
     def disconnect_session(self) -> None:
         """Stop showing the session."""
-        self._session.events.disconnect(self._show)
+        for event in (self._session.events.model, self._session.events.diameter):
+            event.disconnect(self._show)
+
+    @property
+    def picker(self) -> Picker | None:
+        """The model that is chosen, once it is loaded."""
+        known = self._setup is not None and self._setup.model == self._session.model
+        return self._setup.picker if known else None
 
     def show_setup(self, setup: Setup) -> None:
         """Show what there is to choose from."""

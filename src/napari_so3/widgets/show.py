@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
+import numpy as np
 from napari.layers import Layer
 from qtpy.QtWidgets import QApplication
 
 from napari_so3.io.micrographs import MicrographError, read_micrograph
 from napari_so3.picking.picks import Picks, PicksError
-from napari_so3.session import session_of
+from napari_so3.session.state import session_of
 from napari_so3.widgets.layers import image_layer_data, show_picks
 from napari_so3.widgets.settings import session_defaults
 
@@ -66,7 +67,7 @@ def show(viewer: napari.Viewer, micrograph: Micrograph, picks: Picks) -> None:
     image = viewer.add_layer(Layer.create(*image_layer_data(micrograph)))
     session = session_of(viewer, **session_defaults())
     session.diameter, session.threshold = picks.provenance["diameter"], None
-    show_picks(viewer, image, picks, 0.0)  # the dock knows what the model suggests
+    show_picks(viewer, image, picks, np.ones(len(picks), bool))  # the dock knows the threshold
     viewer.window.add_plugin_dock_widget("napari-so3", "Pick particles")
     QApplication.processEvents()  # the dock takes its place
     viewer.reset_view()

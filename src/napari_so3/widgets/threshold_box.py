@@ -103,7 +103,7 @@ def probability_text(log_odds: float) -> str:
         return f"1 - {rest:.1e}"
     digits = max(3, math.ceil(-math.log10(rest)) + 1)
     probability = float(expit(log_odds))
-    return f"{probability:.{digits}f}" if probability >= 1e-3 else f"{probability:.1e}"
+    return f"{probability:.{digits}f}" if probability >= 0.01 else f"{probability:.1e}"
 
 
 def parse_probability(text: str) -> float | None:

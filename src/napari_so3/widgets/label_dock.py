@@ -1,0 +1,81 @@
+"""The dock "Label and train": what a person says about the micrographs, and what a model learns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from napari_so3.widgets.desk import desk_of
+from napari_so3.widgets.gallery import Gallery
+from napari_so3.widgets.label_panel import LabelPanel, label_keys
+from napari_so3.widgets.labeller import Labeller
+from napari_so3.widgets.mark_layers import MarkLayers
+from napari_so3.widgets.tabs import Tabs
+from napari_so3.widgets.train_panel import TrainPanel
+
+if TYPE_CHECKING:
+    import napari
+
+WIDTH = 365  # pixels; the curves of the training need it
+
+
+class LabelDock(QWidget):
+    """Labels micrographs and teaches the model; the labels are kept as they are put.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Whose session.
+    parent : QWidget, optional
+        Qt's parent.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        Tabs(self, "Label")
+        self.desk = desk_of(napari_viewer)
+        keys, problem = label_keys()
+        self.labeller = Labeller(self.desk)
+        self.layers = MarkLayers(self.desk, self.labeller)
+        self.panel = LabelPanel(self.desk, self.labeller, self.layers, keys)
+        self.gallery = Gallery(self.desk, self.labeller, self.layers, keys)
+        self.train = TrainPanel(self.desk)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(_scrolled(self.panel), "Label")
+        self.tabs.addTab(self.gallery, "Gallery")
+        self.tabs.addTab(_scrolled(self.train), "Train")
+        self.setMinimumWidth(WIDTH)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.tabs)
+        self.panel.proposals.found.connect(self.gallery.show_proposals)
+        self.panel.proposals.moved.connect(self.gallery.select)
+        if problem:
+            self.panel.status.complain(problem)
+
+    def sizeHint(self) -> QSize:
+        """Leave the room to the picture."""
+        return QSize(WIDTH, super().sizeHint().height())
+
+    def event(self, event: QEvent) -> bool:
+        """Stop all that goes on when napari takes the widget out of its dock."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._shut_down()
+        return super().event(event)
+
+    def _shut_down(self) -> None:
+        self.panel.close_down()
+        self.gallery.close_down()
+        self.train.shut_down()
+        self.layers.close()
+
+
+def _scrolled(widget: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidgetResizable(True)
+    area.setWidget(widget)
+    return area
