@@ -31,7 +31,6 @@ if __name__ == "__main__":
         os.environ.setdefault("QT_QPA_PLATFORM", "xcb")  # under "offscreen" the canvas stays blank
 
 import numpy as np
-from PIL import Image
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -41,7 +40,9 @@ from scipy.spatial import cKDTree
 from napari_so3.picking.collect import collect_labels, collect_picks
 from napari_so3.picking.compare import evaluate_picks
 from napari_so3.session.export import picks_table
+from napari_so3.session.state import session_of
 from napari_so3.widgets.desk_docks import open_desk
+from napari_so3.widgets.settings import session_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 IMAGES = Path(__file__).parent / "images"
 SIZE = (1366, 768)
 LEFT = Qt.MouseButton.LeftButton
+UNUSED = ("2-pick", "4-train", "6-again")  # pictures that the tutorial does not show
 
 
 @dataclass(frozen=True)
@@ -291,8 +293,9 @@ class Person:
         histogram = self.pick.choice.histogram
         before = self.session.limit()
         box = histogram.getPlotItem().getViewBox()
+        (lowest, highest), _ = box.viewRange()
         places = []
-        for value in np.linspace(before, before + 0.6, 5):
+        for value in np.linspace(before, before + 0.06 * (highest - lowest), 6):
             scene = box.mapViewToScene(QPointF(value, 0.5))
             places.append(histogram.mapFromScene(scene))
         self.drag(histogram.viewport(), places)
@@ -403,9 +406,13 @@ def main() -> None:
     parser.add_argument("--validation", nargs="*", default=())
     parser.add_argument("--diameter", type=float, default=170.0)
     parser.add_argument("--corrections", type=int, default=20)
+    parser.add_argument("--model", default="general", help="to begin with")
     parser.add_argument("-o", "--pictures", type=Path, help="by default docs/images, if simulated")
     asked = parser.parse_args()
     import napari
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    from screenshots import shrink
 
     with tempfile.TemporaryDirectory() as scratch:
         folder, output = Path(scratch) / "micrographs", Path(scratch) / "exported"
@@ -424,10 +431,13 @@ def main() -> None:
         wait(1.0)
 
         def picture(name: str) -> None:
-            shot = viewer.screenshot(canvas_only=False, flash=False)[..., :3]
-            Image.fromarray(shot).quantize(128).save(pictures / f"desk-{name}.png", optimize=True)
+            if name in UNUSED and pictures == IMAGES:
+                return
+            shot = viewer.screenshot(canvas_only=False, flash=False)[..., :3].copy()
+            shrink(shot).save(pictures / f"desk-{name}.png", optimize=True)
             print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
 
+        session_of(viewer, **session_defaults()).model = asked.model
         task = Task(folder, truth, validation, asked.diameter, asked.corrections, output)
         outcome = walk(viewer, task, picture)
         print(f"{outcome.corrected} corrections; average precision on {', '.join(validation)}:")

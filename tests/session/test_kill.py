@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import mrcfile
@@ -56,7 +57,8 @@ def start(tmp_path):
 
 def kill(pid):
     """Kill a process, and wait until it is gone."""
-    os.kill(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it may be done
+        os.kill(pid, signal.SIGKILL)
     while True:
         try:
             os.kill(pid, 0)

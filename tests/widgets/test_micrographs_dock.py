@@ -302,7 +302,7 @@ def test_keys_and_buttons_go_to_the_next_and_the_previous(
         act()
         wait_for(micrographs, name, qtbot)
         assert micrographs.table.selected == micrographs.session.current == name
-        (layer,) = viewer.layers  # always the same one
+        layer, _ = viewer.layers  # always the same ones: the image and its picks
         index = NAMES.index(name)
         assert layer.data.shape == SHAPES[index]
         assert tuple(layer.scale) == (SIZES[index],) * 2

@@ -22,9 +22,9 @@ from napari_so3.session.pool import Candidates
 from napari_so3.session.state import session_of
 from napari_so3.widgets.layers import (
     KEY,
-    clear_picks,
     image_layer_data,
     set_shown,
+    show_no_picks,
     show_picks,
 )
 from napari_so3.widgets.settings import session_defaults
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from napari_so3.session.state import Session
 
 PAGE = 4096  # bytes
-KEPT = 4  # micrographs that are kept ready
+KEPT = 3  # micrographs that are kept ready
 REFRESH_MS = 30
 
 
@@ -58,12 +58,14 @@ class Ready:
         As in its file.
     data : ndarray
         What is displayed.
-    step : (float, float)
-        Pixels of the micrograph per displayed pixel, along y and x.
-    limits : (float, float)
-        Contrast limits.
+    arguments : dict
+        Of the Image layer.
+    displayed : tuple
+        What the displayed pixels depend on.
     picks : Picks or None
         All its candidates in the run, if there are any.
+    candidates : Candidates or None
+        The same as the session has them.
     problem : str
         A sentence on picks that cannot be read.
     """
@@ -71,9 +73,10 @@ class Ready:
     name: str
     micrograph: Micrograph
     data: NDArray[Any]
-    step: tuple[float, float]
-    limits: tuple[float, float]
+    arguments: dict[str, Any]
+    displayed: tuple[Any, ...]
     picks: Picks | None
+    candidates: Candidates | None
     problem: str = ""
 
 
@@ -109,6 +112,7 @@ class Desk(QObject):
         self.display = DisplaySettings()
         self.order: Callable[[], Sequence[str]] = lambda: session.names
         self._candidates: Candidates | None = None
+        self._displayed: tuple[Any, ...] = ()
         self._wanted: tuple[Any, ...] | None = None
         self._ready: OrderedDict[tuple[Any, ...], Future[Ready]] = OrderedDict()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="so3-desk")
@@ -227,25 +231,18 @@ class Desk(QObject):
     def _show(self, ready: Ready) -> None:
         viewer, selection = self.viewer, self.viewer.layers.selection
         before = selection.active
-        data, arguments, _ = image_layer_data(ready.micrograph)
-        size = ready.micrograph.pixel_size or 1.0
-        arguments |= {
-            "contrast_limits": ready.limits,
-            "scale": tuple(size * step for step in ready.step),
-        }
-        note = arguments["metadata"][KEY]
-        note |= {"session": True, "name": ready.name, "shape": list(data.shape)}
         self.micrograph = ready.micrograph
         if self.image is None:
-            self.image = Layer.create(ready.data, arguments, "image")
+            self.image = Layer.create(ready.data, ready.arguments, "image")
             viewer.layers.insert(0, self.image)
             viewer.reset_view(layers=[self.image])
-        else:
-            self._replace_image(ready.data, arguments)
-        self._candidates = None if ready.picks is None else Candidates.of(ready.picks)
+        elif ready.displayed != self._displayed:
+            self._replace_image(ready.data, ready.arguments)
+        self._displayed = ready.displayed
+        self._candidates = ready.candidates
         self._show_picks(ready.picks)
-        if before is not None and before in viewer.layers:
-            selection.active = before
+        # napari selects what is new
+        selection.active = before if before in viewer.layers else self.image
         if ready.problem:
             self.problem.emit(ready.problem)
         self.shown.emit(ready.name)
@@ -268,9 +265,9 @@ class Desk(QObject):
         assert self.image is not None
         if picks is not None:
             self.picks = show_picks(self.viewer, self.image, picks, self._mask())
-            self.picks.editable = False  # it is labels that correct the picks
-        elif self.picks is not None:
-            clear_picks(self.picks, self.image)
+        else:
+            self.picks = show_no_picks(self.viewer, self.image)
+        self.picks.editable = False  # it is labels that correct the picks
 
     def _mask(self) -> NDArray[np.bool_]:
         assert self._candidates is not None
@@ -294,6 +291,7 @@ class Desk(QObject):
     def _forget_layer(self, event: Any) -> None:
         if event.value is self.image:
             self.image = None
+            self._wanted = None  # such as when napari is being closed
         elif event.value is self.picks:
             self.picks = None
 
@@ -331,15 +329,18 @@ def load(
         If the micrograph cannot be read.
     """
     micrograph = session.read(name)
-    data: NDArray[Any]
+    data, arguments, _ = image_layer_data(micrograph)
+    shape, step = list(data.shape), (1.0, 1.0)
+    size = micrograph.pixel_size or 1.0
     if display.filters:
-        data, step = filter_for_display(
-            micrograph.to_float32(), micrograph.pixel_size or 1.0, display
-        )
+        data, step = filter_for_display(micrograph.to_float32(), size, display)
     else:
-        data, step = image_layer_data(micrograph)[0], (1.0, 1.0)
         _touch(data)
-    limits = contrast_limits(data, display)
+    arguments |= {
+        "contrast_limits": contrast_limits(data, display),
+        "scale": (size * step[0], size * step[1]),
+    }
+    arguments["metadata"][KEY] |= {"session": True, "name": name, "shape": shape}
     picks, problem = None, ""
     table = run_folder / CANDIDATES / f"{name}.csv" if run_folder else None
     if table is not None and os.path.exists(table):
@@ -347,13 +348,15 @@ def load(
             picks = Picks.read_csv(table)
         except PicksError as error:
             problem = f"{error} Pick that micrograph anew."
-    return Ready(name, micrograph, data, step, limits, picks, problem)
+    candidates = None if picks is None else Candidates.of(picks)
+    displayed = (micrograph.path, micrograph.pixel_size, display)
+    return Ready(name, micrograph, data, arguments, displayed, picks, candidates, problem)
 
 
 def _touch(data: NDArray[Any]) -> None:
     """Bring all pages of a memory-mapped file into memory, so that the GUI does not wait for it."""
     if data.flags.c_contiguous:
-        data.reshape(-1)[:: max(1, PAGE // data.itemsize)].sum()
+        np.count_nonzero(data.reshape(-1)[:: max(1, PAGE // data.itemsize)])
 
 
 def _close_quietly(session: Session) -> None:

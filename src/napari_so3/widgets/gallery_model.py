@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt
 from qtpy.QtGui import QColor, QPen
 from qtpy.QtWidgets import QStyle, QStyledItemDelegate
+from scipy.special import expit
 
 from napari_so3.session.choice import SAME
 from napari_so3.session.marks import Marks
@@ -160,10 +161,12 @@ class GalleryModel(QAbstractListModel):
         """Give the probability, or the tool tip."""
         item = self.item(index.row())
         if role == Qt.ItemDataRole.DisplayRole:
-            return probability_text(item.logit)
+            return _short_probability(item.logit)
         if role == Qt.ItemDataRole.ToolTipRole:
             what = self.label_of(item.place) or "no label"
-            return "\n".join(filter(None, (f"{item.place.micrograph}, {what}", item.why)))
+            score = f"P = {probability_text(item.logit)}, log-odds {item.logit:.1f}"
+            lines = (f"{item.place.micrograph}, {what}", score, item.why)
+            return "\n".join(filter(None, lines))
         return None
 
     def label_of(self, place: Place) -> str:
@@ -227,3 +230,11 @@ class CropDelegate(QStyledItemDelegate):
         below = QRect(frame.left(), frame.bottom(), frame.width(), _TEXT)
         painter.drawText(below, Qt.AlignmentFlag.AlignCenter, index.data())
         painter.restore()
+
+
+def _short_probability(log_odds: float) -> str:
+    """Write a probability below a picture; the hint says it as exactly as one likes."""
+    probability = float(expit(log_odds))
+    if probability > 0.9995:
+        return "> 0.999"
+    return f"{probability:.3f}" if probability >= 0.0005 else "< 0.001"

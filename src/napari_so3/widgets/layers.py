@@ -252,15 +252,28 @@ def show_picks(
     return layer
 
 
-def clear_picks(layer: Points, image: Image) -> None:
-    """Show no picks in a layer of the session, whose micrograph has not been picked."""
-    layer.selected_data = set()
-    layer.data = np.zeros((0, 2))
+def show_no_picks(viewer: napari.viewer.Viewer, image: Image) -> Points:
+    """Show that a micrograph of the session has not been picked.
+
+    The layer is made nevertheless: napari takes a third of a second for its first points, which one
+    waits for with the first micrograph anyway, but not while picking goes on.
+    """
+    layer = find_picks_layer(viewer, image)
+    if layer is None:
+        placement = {name: getattr(image, name) for name in _PLACEMENT}
+        none = {name: np.zeros(0) for name in FEATURES}
+        layer = viewer.add_points(
+            np.zeros((0, 2)), name=SESSION_PICKS, features=none, **RINGS, **placement
+        )
+    elif len(layer.data):
+        layer.selected_data = set()
+        layer.data = np.zeros((0, 2))
     layer.metadata[KEY] = {
         "kind": "picks",
         "micrograph": micrograph_id(image),
         "session": True,
     }
+    return layer
 
 
 def set_shown(layer: Points, shown: NDArray[np.bool_]) -> None:

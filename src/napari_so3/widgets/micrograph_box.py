@@ -158,7 +158,7 @@ class MicrographBox(QWidget):
             part.setVisible(micrograph is not None)
         if micrograph is not None:
             ny, nx = micrograph.data.shape
-            name += f", {nx} × {ny} pixels"
+            name += f", {nx}\u00a0×\u00a0{ny}\u00a0pixels"  # in one line
             text = self._remark(micrograph)
             self._source.setText(SOURCES[micrograph.pixel_size_source])
             blocked = self.pixel_size.blockSignals(True)
