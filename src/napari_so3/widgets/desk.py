@@ -21,6 +21,7 @@ from napari_so3.picking.picks import CANDIDATES, Picks, PicksError
 from napari_so3.session.pool import Candidates
 from napari_so3.session.state import session_of
 from napari_so3.widgets.layers import (
+    ANGSTROM,
     KEY,
     image_layer_data,
     set_shown,
@@ -117,6 +118,8 @@ class Desk(QObject):
         self._ready: OrderedDict[tuple[Any, ...], Future[Ready]] = OrderedDict()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="so3-desk")
         finalize(viewer, _close_quietly, session)
+        # napari's first layer with units waits half a second for them: now, and not with a picture
+        Layer.create(np.zeros((2, 2)), {"units": ANGSTROM}, "image")
         finalize(viewer, self._threads.shutdown, wait=False, cancel_futures=True)
         self._connect(viewer)
 
