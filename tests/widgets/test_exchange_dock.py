@@ -58,7 +58,7 @@ def test_what_is_exported_is_what_is_counted(dock, session, qtbot, tmp_path, mon
     np.testing.assert_allclose(
         written[["x", "y"]], picks_table(session, "m0")[["x", "y"]], atol=1e-3
     )
-    assert not dock.progress.isVisible()
+    qtbot.waitUntil(lambda: not dock.progress.isVisible())
 
 
 def test_importing_says_what_there_is_and_then_marks_it(
@@ -97,7 +97,8 @@ def test_a_file_that_cannot_be_used_is_a_sentence(dock, session, qtbot, tmp_path
     source.write_text(content)
     dock.read(source)
     qtbot.waitUntil(lambda: "bad.csv" in dock.status.text() and "Reading" not in dock.status.text())
-    assert not dock.as_labels.isVisible() and not dock.progress.isVisible()
+    qtbot.waitUntil(lambda: not dock.progress.isVisible())
+    assert not dock.as_labels.isVisible()
 
 
 def test_without_a_session_one_is_told_what_to_do(viewer, qtbot, tmp_path):

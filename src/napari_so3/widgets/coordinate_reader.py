@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import napari
 import numpy as np
 from napari.layers import Image
-from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_so3.io.coordinates import (
@@ -32,6 +31,7 @@ from napari_so3.widgets.layers import (
     micrograph_of,
 )
 from napari_so3.widgets.settings import session_defaults
+from napari_so3.widgets.workers import start_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,4 +193,4 @@ def _check(
     def look() -> OrientationCheck:
         return check_orientation(np.asarray(micrograph.data), table, diameter)
 
-    create_worker(look, _connect={"returned": warn})
+    start_worker(look, returned=warn)

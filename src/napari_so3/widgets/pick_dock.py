@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QApplication,
@@ -45,6 +44,7 @@ from napari_so3.widgets.run_bar import RunBar
 from napari_so3.widgets.session_picking import SessionPicking
 from napari_so3.widgets.settings_form import SettingsForm
 from napari_so3.widgets.tabs import Tabs
+from napari_so3.widgets.workers import start_worker
 from napari_so3.widgets.writer import save_picks
 
 if TYPE_CHECKING:
@@ -238,12 +238,13 @@ class PickDock(QWidget):
     def _look_up(self) -> None:
         """Find out in a thread what the model suggests and what there is to choose from."""
         self._clear_status()
-        create_worker(
+        session = self.session
+        start_worker(
             self.engine.look_up,
-            self.session.model,
-            self.session.device,
-            self.session.folder,
-            _connect={"returned": self._show_setup},
+            session.model,
+            session.device,
+            session.folder,
+            returned=self._show_setup,
         )
 
     def _show_setup(self, setup: Setup) -> None:

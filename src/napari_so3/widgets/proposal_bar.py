@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_so3.session.proposals import Question, propose
 from napari_so3.widgets.canvas_keys import CanvasKeys
+from napari_so3.widgets.workers import start_worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,12 +92,13 @@ class ProposalBar(QWidget):
     def ask(self) -> None:
         """Look for proposals in a thread."""
         self.button.setEnabled(False)
-        worker = create_worker(
-            propose, Question.of(self._desk.session), HOW_MANY, _start_thread=False
+        start_worker(
+            propose,
+            Question.of(self._desk.session),
+            HOW_MANY,
+            returned=self._begin,
+            finished=lambda: self.button.setEnabled(True),
         )
-        worker.returned.connect(self._begin)
-        worker.finished.connect(lambda: self.button.setEnabled(True))
-        worker.start()
 
     def _begin(self, proposals: list[Proposal]) -> None:
         if self._closed:

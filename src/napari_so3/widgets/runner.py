@@ -6,8 +6,9 @@ from contextlib import closing
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
+
+from napari_so3.widgets.workers import start_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,13 +48,14 @@ class Runner(QObject):
         self.cancel()
         self._going = Event()
         self._going.set()
-        self._worker = create_worker(
+        self._worker = start_worker(
             _numbered,
             self._run,
             self._going,
             function,
             args,
-            _connect={"yielded": self._tell, "errored": self._crash},
+            yielded=self._tell,
+            errored=self._crash,
         )
 
     def pause(self, paused: bool) -> None:
