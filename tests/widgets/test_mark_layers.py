@@ -215,3 +215,12 @@ def test_a_polygon_is_drawn_with_the_mouse_while_keys_label(viewer, desk, qtbot,
     mouse.move((20, 20))
     mouse.key(Qt.Key.Key_Delete)
     assert marks.of("m2").marks == ()
+
+
+def test_the_diameter_says_which_pick_a_label_is_about(desk, marks, qtbot):
+    marks.mark("m0", "negative", [PLACES[0] + (0.6 * RADIUS, 0)], near=1)
+    marks.mark("m0", "negative", [PLACES[1]], near=1)
+    qtbot.waitUntil(lambda: not desk.picks.shown[1])
+    assert desk.picks.shown[0]  # more than a quarter of a diameter away
+    desk.session.diameter = 1.5 * DIAMETER
+    qtbot.waitUntil(lambda: not desk.picks.shown[0])

@@ -128,7 +128,7 @@ class Desk(QObject):
         session = self.session
         self._loaded.connect(self._take)
         viewer.layers.events.removed.connect(self._forget_layer)
-        for name in ("threshold", "suggested", "margin", "hidden_views", "in_plane"):
+        for name in ("threshold", "suggested", "margin", "hidden_views", "in_plane", "diameter"):
             session.events[name].connect(lambda _value: self._refresh())
         session.signals.override.connect(self._refresh_if_current)
         session.marks.changed.connect(self._refresh_if_current)
