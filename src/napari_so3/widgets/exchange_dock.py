@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QVBoxLayout,
-    QWidget,
 )
 from superqt.utils import qdebounced
 
@@ -39,12 +38,15 @@ from napari_so3.session.tally import NOT_PICKED, Tally
 from napari_so3.widgets.boxes import NumberBox, StatusLine, hint
 from napari_so3.widgets.desk import desk_of
 from napari_so3.widgets.runner import Runner
-from napari_so3.widgets.tabs import Tabs
+from napari_so3.widgets.tabs import Dock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import napari
+    from qtpy.QtWidgets import (
+        QWidget,
+    )
 
 WIDTH = 330
 RECOUNT_MS = 300  # after the last change
@@ -60,7 +62,7 @@ SHORT = {
 ENDING = {"particles": ".star", "topaz": ".txt", "csv": ".csv"}  # of formats that are one file
 
 
-class ExchangeDock(QWidget):
+class ExchangeDock(Dock):
     """Read coordinates into the session after showing what they are, and write its picks.
 
     Parameters
@@ -72,8 +74,7 @@ class ExchangeDock(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        Tabs(self, "Exchange")
+        super().__init__("Exchange", WIDTH, parent)
         self.desk = desk_of(napari_viewer)
         self.session = self.desk.session
         self.plan: ImportPlan | None = None
@@ -89,7 +90,6 @@ class ExchangeDock(QWidget):
         self._explain()
 
     def _lay_out(self) -> None:
-        self.setMinimumWidth(WIDTH)
         layout = QVBoxLayout(self)
         layout.addWidget(self._make_import())
         layout.addWidget(self._make_export())
@@ -178,13 +178,11 @@ class ExchangeDock(QWidget):
         others = (session.signals.override, session.marks.changed, session.pool.changed)
         return (*(session.events[name] for name in fields), *others)
 
-    def event(self, event: QEvent) -> bool:
+    def shut_down(self) -> None:
         """Stop all that goes on when napari takes the widget out of its dock."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.runner.cancel()
-            for signal in self._changes():
-                signal.disconnect(self._recount)
-        return super().event(event)
+        self.runner.cancel()
+        for signal in self._changes():
+            signal.disconnect(self._recount)
 
     # ------------------------------------------------------------------ in
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout
 
 from napari_so3.widgets.desk import desk_of
 from napari_so3.widgets.gallery import Gallery
 from napari_so3.widgets.label_panel import LabelPanel, label_keys
 from napari_so3.widgets.labeller import Labeller
 from napari_so3.widgets.mark_layers import MarkLayers
-from napari_so3.widgets.tabs import Tabs
+from napari_so3.widgets.tabs import Dock
 from napari_so3.widgets.train_panel import TrainPanel
 
 if TYPE_CHECKING:
     import napari
+    from qtpy.QtWidgets import QWidget
 
 WIDTH = 365  # pixels; the curves of the training need it
 
 
-class LabelDock(QWidget):
+class LabelDock(Dock):
     """Labels micrographs and teaches the model; the labels are kept as they are put.
 
     Parameters
@@ -33,8 +34,7 @@ class LabelDock(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        Tabs(self, "Label")
+        super().__init__("Label", WIDTH, parent)
         self.desk = desk_of(napari_viewer)
         keys, problem = label_keys()
         self.labeller = Labeller(self.desk)
@@ -46,7 +46,6 @@ class LabelDock(QWidget):
         self.tabs.addTab(_scrolled(self.panel), "Label")
         self.tabs.addTab(self.gallery, "Gallery")
         self.tabs.addTab(_scrolled(self.train), "Train")
-        self.setMinimumWidth(WIDTH)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tabs)
@@ -59,13 +58,8 @@ class LabelDock(QWidget):
         """Leave the room to the picture."""
         return QSize(WIDTH, super().sizeHint().height())
 
-    def event(self, event: QEvent) -> bool:
+    def shut_down(self) -> None:
         """Stop all that goes on when napari takes the widget out of its dock."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._shut_down()
-        return super().event(event)
-
-    def _shut_down(self) -> None:
         self.panel.close_down()
         self.gallery.close_down()
         self.train.shut_down()

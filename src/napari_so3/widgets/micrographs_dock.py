@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QToolButton,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_so3.session.command_line import session_command
@@ -25,12 +24,15 @@ from napari_so3.widgets.desk import desk_of
 from napari_so3.widgets.display_box import DisplayBox
 from napari_so3.widgets.micrograph_table import MicrographTable
 from napari_so3.widgets.opener import Opener
-from napari_so3.widgets.tabs import Tabs
+from napari_so3.widgets.tabs import Dock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import napari
+    from qtpy.QtWidgets import (
+        QWidget,
+    )
 
 WIDTH = 330  # pixels, as of the other docks
 NEXT, PREVIOUS = "N", "Shift-N"  # keys of napari's canvas that napari leaves free
@@ -38,7 +40,7 @@ PATTERNS = "Micrographs (*.mrc *.mrcs *.mrc.gz *.mrc.bz2 *.tif *.tiff *.png *.jp
 EMPTY = "Open a folder of micrographs, or a session."
 
 
-class MicrographsDock(QWidget):
+class MicrographsDock(Dock):
     """Open a session, and go through its micrographs.
 
     Parameters
@@ -50,8 +52,7 @@ class MicrographsDock(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        Tabs(self, "Micrographs")
+        super().__init__("Micrographs", WIDTH, parent)
         self._viewer = napari_viewer
         self.desk = desk_of(napari_viewer)
         self.session = self.desk.session
@@ -85,7 +86,6 @@ class MicrographsDock(QWidget):
         self._show_state()
 
     def _lay_out(self) -> None:
-        self.setMinimumWidth(WIDTH)
         opening, steps = QHBoxLayout(), QHBoxLayout()
         opening.addWidget(self.open_folder, 1)
         opening.addWidget(self.more)
@@ -121,13 +121,8 @@ class MicrographsDock(QWidget):
         self._viewer.bind_key(NEXT, lambda _: self.table.step(1), overwrite=True)
         self._viewer.bind_key(PREVIOUS, lambda _: self.table.step(-1), overwrite=True)
 
-    def event(self, event: QEvent) -> bool:
+    def shut_down(self) -> None:
         """Stop all that goes on when napari takes the widget out of its dock."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._shut_down()
-        return super().event(event)
-
-    def _shut_down(self) -> None:
         self.opener.shut_down()
         self.table.disconnect_session()
         self.display.stop()

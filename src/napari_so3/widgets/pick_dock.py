@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -43,7 +43,7 @@ from napari_so3.widgets.micrograph_box import MicrographBox
 from napari_so3.widgets.run_bar import RunBar
 from napari_so3.widgets.session_picking import SessionPicking
 from napari_so3.widgets.settings_form import SettingsForm
-from napari_so3.widgets.tabs import Tabs
+from napari_so3.widgets.tabs import Dock
 from napari_so3.widgets.workers import start_worker
 from napari_so3.widgets.writer import save_picks
 
@@ -57,7 +57,7 @@ WIDTH = 350  # pixels; it does not change while one works, or the picture would 
 LABELLING = "Label and train"  # the dock that keeps the layer of excluded areas
 
 
-class PickDock(QWidget):
+class PickDock(Dock):
     """Pick the particles of micrographs, and choose among the candidates.
 
     It works on the micrograph of the session that the desk shows, or on an image layer that was
@@ -72,8 +72,7 @@ class PickDock(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        Tabs(self, "Pick")
+        super().__init__("Pick", WIDTH, parent)
         self._viewer = napari_viewer
         self.desk = desk_of(napari_viewer)
         self.session = self.desk.session
@@ -103,7 +102,6 @@ class PickDock(QWidget):
         self._show_state()
 
     def _lay_out(self) -> None:
-        self.setMinimumWidth(WIDTH)
         ahead, below = QHBoxLayout(), QHBoxLayout()
         ahead.addWidget(self.ahead)
         ahead.addWidget(self._ahead_note, 1)
@@ -159,13 +157,8 @@ class PickDock(QWidget):
         session.signals.micrographs.connect(self._show_state)
         session.signals.opened.connect(self._change_session)
 
-    def event(self, event: QEvent) -> bool:
+    def shut_down(self) -> None:
         """Stop all that goes on when napari takes the widget out of its dock."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._shut_down()
-        return super().event(event)
-
-    def _shut_down(self) -> None:
         session = self.session
         self.picking.shut_down()
         for part in (self.choice, self.filters, self.form):

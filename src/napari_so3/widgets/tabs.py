@@ -1,65 +1,73 @@
-"""The docks share their place as tabs: stacked, none of them would have room."""
+"""What the docks share: their place, as tabs, since stacked none of them would have room."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TITLE = "napari-so3 tab"  # property of Qt
-_ours: list[ref[QWidget]] = []  # in the order in which they were made
+_ours: list[ref[Dock]] = []  # in the order in which they were made
 
 
-class Tabs(QObject):
-    """Puts a widget in one place with the others of this package when it is first shown.
+class Dock(QWidget):
+    """A widget that takes one place with the others of this package when it is first shown.
 
     Parameters
     ----------
-    widget : QWidget
-        What napari puts into a dock.
     title : str
         Of its tab: a word, since there is no room for more.
+    width : int
+        At least, pixels; it does not change while one works, or the picture would jump.
+    parent : QWidget, optional
+        Qt's parent.
     """
 
-    def __init__(self, widget: QWidget, title: str) -> None:
-        super().__init__(widget)
-        widget.setProperty(TITLE, title)
-        policy = widget.sizePolicy()
+    def __init__(self, title: str, width: int, parent: QWidget | None) -> None:
+        super().__init__(parent)
+        self.tab_title = title
+        self._joined = False
+        self.setMinimumWidth(width)
+        policy = self.sizePolicy()
         policy.setVerticalPolicy(QSizePolicy.Policy.Expanding)  # or else napari adds a stretch
-        widget.setSizePolicy(policy)
-        mine = ref(widget)
+        self.setSizePolicy(policy)
+        mine = ref(self)
         _ours[:] = [*(known for known in _ours if known() is not None), mine]
-        widget.destroyed.connect(lambda: _ours.remove(mine) if mine in _ours else None)
-        widget.installEventFilter(self)
+        self.destroyed.connect(lambda: _ours.remove(mine) if mine in _ours else None)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Wait for the first time that the widget is shown; later it stays where a user puts it."""
-        if event.type() == QEvent.Type.Show and isinstance(watched, QWidget):
-            watched.removeEventFilter(self)
+    def event(self, event: QEvent) -> bool:
+        """Join the tabs once, and stop all that goes on when napari takes the widget out."""
+        if event.type() == QEvent.Type.Show and not self._joined:
+            self._joined = True  # later it stays where a user puts it
             QTimer.singleShot(0, self._join)
-        return False
+        elif event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.shut_down()
+        return super().event(event)
+
+    def shut_down(self) -> None:
+        """Stop all that goes on; each dock says what that is."""
+        raise NotImplementedError
 
     def _join(self) -> None:
-        join_tabs(self.parent())
+        join_tabs(self)
 
 
-def join_tabs(widget: QWidget) -> None:
+def join_tabs(widget: Dock) -> None:
     """Put the dock of a widget behind the tabs of the others, and to the front of them.
 
     Parameters
     ----------
-    widget : QWidget
+    widget : Dock
         What napari has put into a dock; nothing is done while that floats, or is alone.
     """
     dock = _dock_of(widget)
     if dock is None or dock.isFloating():
         return
-    dock.setWindowTitle(widget.property(TITLE))  # napari's own title bar keeps the whole name
+    dock.setWindowTitle(widget.tab_title)  # napari's own title bar keeps the whole name
     oldest = next(_neighbours(widget, dock), None)
     if oldest is not None:
         dock.window().tabifyDockWidget(oldest, dock)
