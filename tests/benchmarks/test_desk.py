@@ -21,27 +21,28 @@ from qtpy.QtWidgets import QApplication
 
 from napari_so3.io.micrographs import find_micrographs
 from napari_so3.picking.picks import CANDIDATES
-from napari_so3.session.pool import load_run, save_cache
+from napari_so3.session.pool import read_run, save_cache
 from napari_so3.session.state import Session
 from napari_so3.widgets.desk_docks import open_desk
 from napari_so3.widgets.layers import RINGS
 
 MICROGRAPHS, EACH = 5_000, 300
 STEPS = 12
+COLD = pytest.StashKey[Cost]()  # reading the candidates for the first time
 OPENING = f"the desk: opening {MICROGRAPHS:,} micrographs with {MICROGRAPHS * EACH:,} candidates"
 NEXT = "the desk: the next micrograph of 4096 x 4096 or 4092 x 5760 pixels, until it is drawn"
 DRAG = "the desk: a step of the threshold, 10,000 candidates shown, until the numbers are there"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     """Folder of the session; its candidates have been read once."""
     made = make_session(tmp_path_factory.mktemp("large"), MICROGRAPHS, EACH)
     session = Session.look_at(made)
     assert session.run_folder is not None
-    items = {}
-    for loading in load_run(session.run_folder, session.names):
-        items |= loading.items
+    begin = time.perf_counter()
+    items, _ = read_run(session.run_folder, session.names)
+    pytestconfig.stash[COLD] = Cost(time.perf_counter() - begin)
     save_cache(session.run_folder, items)
     return made
 
@@ -96,7 +97,9 @@ def draw(viewer: Any) -> None:
     viewer.screenshot(flash=False)
 
 
-def test_opening(viewer: Any, folder: Path, costs: Costs, benchmark: Any) -> None:
+def test_opening(
+    viewer: Any, folder: Path, costs: Costs, benchmark: Any, pytestconfig: pytest.Config
+) -> None:
     docks, first = open_desk(viewer), []
     micrographs = docks["Micrographs"]
 
@@ -117,6 +120,7 @@ def test_opening(viewer: Any, folder: Path, costs: Costs, benchmark: Any) -> Non
 
     costs.add(OPENING, "first micrograph shown", first)
     costs.add(OPENING, "all candidates there", [whole])
+    costs.add(OPENING, "candidates without the cache", [pytestconfig.stash[COLD]])
     costs.add(OPENING, "pandas reads the tables", [timed(rival)])
 
 
