@@ -13,10 +13,11 @@ from napari_so3.io.coordinates import EACH, WRITERS, write_coordinates
 from napari_so3.io.files import shown_path
 from napari_so3.io.micrographs import MicrographError, micrograph_name
 from napari_so3.io.star import write_autopick_star
+from napari_so3.picking.orientation import BOX
 from napari_so3.picking.picks import DIGITS, LIST_FILE
 from napari_so3.session.choice import SAME, without_candidate
 from napari_so3.session.journal import SessionError
-from napari_so3.session.pool import load_run
+from napari_so3.session.pool import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from napari_so3.session.state import Session
 
-BOX = 1.5  # diameters; what is suggested for extraction
 BOXED = ("particles", "box", "cbox")  # formats that hold a size in pixels or Å per pixel
 WITHOUT = tuple(form for form in WRITERS if form not in BOXED)
 
@@ -69,12 +69,8 @@ def read_candidates(session: Session) -> list[str]:
     list of str
         Sentences on tables that cannot be used.
     """
-    problems: list[str] = []
-    items = {}
-    if session.run_folder is not None:
-        for loading in load_run(session.run_folder, session.names):
-            items.update(loading.items)
-            problems += loading.problems
+    folder = session.run_folder
+    items, problems = ({}, []) if folder is None else read_run(folder, session.names)
     session.pool.replace(items)
     return problems
 

@@ -26,6 +26,7 @@ from napari_so3.picking.orientation import (
 )
 from napari_so3.picking.picks import CANDIDATES, COLUMNS, Picks
 from napari_so3.session.choice import SAME
+from napari_so3.session.export import box_size
 from napari_so3.session.journal import SessionError
 from napari_so3.session.pool import Candidates
 from napari_so3.session.state import PICKS
@@ -306,7 +307,7 @@ def _picks(session: Session, plan: ImportPlan, name: str, found: Found, reading:
             "pixel_size": size,
             "pixel_size_source": "given" if session.pixel_size else "header",
             "shape": list(found.shape),
-            "box": 2 * int(np.ceil(BOX * session.diameter / size / 2)),
+            "box": box_size(session, size),
         },
     )
 

@@ -212,6 +212,29 @@ def load_run(folder: Path, names: Sequence[str], chunk: int = 50) -> Iterator[Lo
         yield Loading(done, len(files), items, tuple(problems))
 
 
+def read_run(folder: Path, names: Sequence[str]) -> tuple[dict[str, Candidates], list[str]]:
+    """Read a run to the end, where nobody waits for it.
+
+    Parameters
+    ----------
+    folder, names
+        As in `load_run`.
+
+    Returns
+    -------
+    items : dict
+        Micrograph name to candidates.
+    problems : list of str
+        Sentences on tables that cannot be used.
+    """
+    items: dict[str, Candidates] = {}
+    problems: list[str] = []
+    for loading in load_run(folder, names):
+        items |= loading.items
+        problems += loading.problems
+    return items, problems
+
+
 def save_cache(folder: Path, items: dict[str, Candidates]) -> None:
     """Keep candidates in one file, from which `load_run` takes them as long as their tables stay.
 

@@ -90,7 +90,7 @@ class Question:
     @classmethod
     def of(cls, session: Session) -> Question:
         """Take what a session knows now."""
-        marks = {name: session.marks.of(name) for name in session.marks}
+        marks = dict(session.marks.all)
         return cls(session.pool.flat, session.names, session.choice(), marks)
 
 

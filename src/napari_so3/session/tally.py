@@ -50,8 +50,7 @@ class Tally:
         session, names = self._session, self._session.names
         flat, choice = session.pool.flat, session.choice()
         if self._scores is None or len(self._scores) != len(flat.logit):
-            marks = {name: session.marks.of(name) for name in session.marks}
-            self._scores = choice.scores(flat, names, marks)
+            self._scores = choice.scores(flat, names, session.marks.all)
         chosen = choice.chosen(flat, names, self._scores)
         self._index = {name: row for row, name in enumerate(names)}
         pool = session.pool

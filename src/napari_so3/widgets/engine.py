@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from scipy.special import expit, logit
 
 from napari_so3.picking.picks import CANDIDATES, Picks
-from napari_so3.session.pool import Candidates, load_run
+from napari_so3.session.pool import Candidates, read_run
 from napari_so3.session.state import MODELS, PICKS
 from napari_so3.widgets.pick_job import Begun, Failed, Finished, Picked, RunChosen
 
@@ -231,7 +231,7 @@ class Engine:
         if run != job.run and job.which == "ahead":
             return
         open_folder(folder, batch)
-        items = None if run == job.run else _load(folder, job)
+        items = None if run == job.run else read_run(folder, tuple(job.paths))[0]
         grid = batch.picker.net.config.grid
         yield RunChosen(run, float(logit(batch.picker.threshold)), grid.n_psi, items)
         if job.which == "unpicked":
@@ -261,13 +261,6 @@ def run_name(picker: Picker, job: PickJob | Session) -> str:
     name = re.sub(r"[^\w.+-]+", "_", picker.name)
     given = f"-{job.pixel_size:g}Apx" if job.pixel_size else ""
     return f"{name}-{picker.fingerprint[:6]}-{job.diameter:g}A{given}"
-
-
-def _load(folder: Path, job: PickJob) -> dict[str, Candidates]:
-    items: dict[str, Candidates] = {}
-    for loading in load_run(folder, tuple(job.paths)):
-        items |= loading.items
-    return items
 
 
 def _pick_all(

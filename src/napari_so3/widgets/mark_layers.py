@@ -221,23 +221,22 @@ class MarkLayers(QObject):
         if self._is_done(event) and self.labels is not None:
             before, after = self._marks.of(self._name).marks, _labels_of(self.labels)
             removed, added = _difference(before, after)
-            self._apply(Edit(self._name, removed, added))
+            self._do(lambda: self._marks.apply(Edit(self._name, removed, added)))
 
     def _take_areas(self, event: Any) -> None:
         if self._is_done(event) and self.areas is not None:
-            before, after = self._marks.of(self._name).areas, _areas_of(self.areas)
-            removed, added = _difference(before, after)
             self._areas_there = None
-            self._apply(Edit(self._name, areas_removed=removed, areas_added=added))
+            areas = _areas_of(self.areas)
+            self._do(lambda: self._marks.set_areas(self._name, areas))
 
     def _is_done(self, event: Any) -> bool:
         """Whether a person has done something; napari also tells what will be done."""
         action = getattr(event, "action", "changed")
         return not self._busy and action in ("added", "removed", "changed")
 
-    def _apply(self, edit: Edit) -> None:
+    def _do(self, change: Callable[[], None]) -> None:
         with self._quiet():
-            self._marks.apply(edit)
+            change()
         self._later.start()  # then napari's tool is done with the layer
 
     @contextmanager

@@ -38,7 +38,7 @@ class Survey:
     def __init__(self, session: Session, name: str) -> None:
         self._session = session
         self._flat, self._names = session.pool.flat, session.names
-        self._marks = {marked: session.marks.of(marked) for marked in session.marks}
+        self._marks = dict(session.marks.all)
         self._scores = self._scores_of(session.choice())
         finite = self._scores[np.isfinite(self._scores)]
         self.highest = float(finite.max(initial=HIGHEST))

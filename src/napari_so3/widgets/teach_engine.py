@@ -88,7 +88,7 @@ class Command:
 
 def labelled(session: Session) -> dict[str, Marks]:
     """Find the micrographs of a session that something can be learnt from, and their marks."""
-    found = {name: session.marks.of(name) for name in session.marks if name in session.paths}
+    found = {name: marks for name, marks in session.marks.all.items() if name in session.paths}
     return {
         name: marks
         for name, marks in found.items()
