@@ -54,18 +54,15 @@ class Candidates:
     @classmethod
     def of(cls, picks: Picks) -> Candidates:
         """Take what is needed from a table of picks, rounded as it is in files."""
-        table, known = picks.table.round(DIGITS), picks.provenance
-        y, x = (table[name].to_numpy(np.float32) for name in ("y", "x"))
+        table, known = picks.table, picks.provenance
+        y, x, logit = (
+            np.round(table[name].to_numpy(np.float64), DIGITS[name]).astype(np.float32)
+            for name in ("y", "x", "logit")
+        )
         size, (ny, nx) = float(known["pixel_size"]), known["shape"]
         edge = np.minimum(np.minimum(y, ny - 1 - y), np.minimum(x, nx - 1 - x)) * size
-        return cls(
-            y,
-            x,
-            table["logit"].to_numpy(np.float32),
-            table["rotation"].to_numpy(np.int32),
-            edge.astype(np.float32),
-            size,
-        )
+        rotation = table["rotation"].to_numpy(np.int32)
+        return cls(y, x, logit, rotation, edge.astype(np.float32), size)
 
 
 @dataclass(frozen=True, eq=False)
