@@ -134,15 +134,9 @@ def write_particles_star(
         A name cannot be written in a STAR file.
     """
     path = Path(path)
-    optics = pd.DataFrame(
-        {
-            "rlnOpticsGroupName": ["opticsGroup1"],
-            "rlnOpticsGroup": 1,
-            "rlnMicrographPixelSize": float(pixel_size),
-            "rlnImagePixelSize": float(pixel_size),
-            "rlnImageSize": box,
-            "rlnImageDimensionality": 2,
-        }
+    size = float(pixel_size)
+    optics = _optics(
+        {"rlnMicrographPixelSize": size, "rlnImagePixelSize": size, "rlnImageSize": box}
     )
     parts = [_particles(_checked_name(name, path), table) for name, table in tables.items()]
     particles = pd.concat(parts) if parts else _particles("", make_table([], [], []))
@@ -162,6 +156,52 @@ def _particles(name: str, table: pd.DataFrame) -> pd.DataFrame:
             "rlnMicrographName": pd.Series(name, index=table.index, dtype=object),
         }
     )
+
+
+def write_projections_star(
+    path: str | Path, stack: str, angles: ArrayLike, pixel_size: float, box: int
+) -> None:
+    """Write which rotation every image of a stack is the projection of.
+
+    Parameters
+    ----------
+    path : str or Path
+        File; replaced as a whole.
+    stack : str
+        Path of the MRCS file, relative to the RELION project; a name as in `write_picks_star`.
+    angles : array_like
+        (n, 3) rot, tilt and psi in degrees of the images, in their order.
+    pixel_size : float
+        Å per pixel of the images.
+    box : int
+        Their edge, pixels.
+
+    Raises
+    ------
+    StarError
+        The name cannot be written in a STAR file.
+    """
+    path = Path(path)
+    stack = _checked_name(stack, path)
+    rot, tilt, psi = np.asarray(angles, dtype=np.float64).reshape(-1, 3).T
+    particles = pd.DataFrame(
+        {
+            "rlnImageName": [f"{i + 1:06d}@{stack}" for i in range(len(rot))],
+            "rlnAngleRot": rot,
+            "rlnAngleTilt": tilt,
+            "rlnAnglePsi": psi,
+            "rlnOpticsGroup": 1,
+        }
+    )
+    optics = _optics({"rlnImagePixelSize": float(pixel_size), "rlnImageSize": box})
+    text = starfile.to_string({"optics": optics, "particles": particles}, float_format="%.6f")
+    _write_text(path, text)
+
+
+def _optics(columns: dict[str, float]) -> pd.DataFrame:
+    """One optics group of images."""
+    group = {"rlnOpticsGroupName": "opticsGroup1", "rlnOpticsGroup": 1}
+    return pd.DataFrame([{**group, **columns, "rlnImageDimensionality": 2}])
 
 
 def _write(path: Path, block: str, table: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""MRC files that hold one volume, such as the density of a particle."""
+"""MRC files that hold one volume, such as the density of a particle, or a stack of images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import mrcfile
 import numpy as np
+
+from napari_so3.io.files import atomic_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,3 +120,43 @@ def _voxel_size(path: Path, header: np.recarray[tuple[int], np.dtype[np.void]]) 
             "resample it to equal sides."
         )
     return sides[0]
+
+
+def write_volume(path: Path, values: NDArray[np.float32], voxel_size: float) -> None:
+    """Write a volume as MRC, replacing what is there.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    values : ndarray
+        (nz, ny, nx) float32, in the order of the file.
+    voxel_size : float
+        Å.
+    """
+    _write(path, values, voxel_size, stack=False)
+
+
+def write_image_stack(path: Path, images: NDArray[np.float32], pixel_size: float) -> None:
+    """Write images as MRCS, replacing what is there.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    images : ndarray
+        (n, ny, nx) float32, row 0 first.
+    pixel_size : float
+        Å.
+    """
+    _write(path, images, pixel_size, stack=True)
+
+
+def _write(path: Path, values: NDArray[np.float32], voxel_size: float, stack: bool) -> None:
+    with atomic_path(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
+        mrc.set_data(np.asarray(values, dtype=np.float32))
+        if stack:
+            mrc.set_image_stack()
+        else:
+            mrc.set_volume()
+        mrc.voxel_size = voxel_size

@@ -21,12 +21,16 @@ from napari_so3.so3.aggregation import RotationStream
 from napari_so3.so3.layers import row_split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_so3.so3.networks import PickerConfig, PickerNet
     from napari_so3.so3.template import TemplateConfig
+
+    Keep = Callable[[slice, NDArray[np.float16]], None]  # takes the logits (n, H', W') of rotations
 
 CPU_CHUNK = 4  # rotations that a CPU thread takes at once: one is too thin for the first layer
 
@@ -104,7 +108,7 @@ class RotationScorer(ABC):
         return [range(i, min(i + size, n)) for i in range(0, n, size)]
 
     def stream(
-        self, x: Tensor, chunk: int, keep: Tensor | None = None
+        self, x: Tensor, chunk: int, keep: Keep | None = None
     ) -> Iterator[RotationStream | int]:
         """Score all rotations of an image, yielding the number done so far, then the result.
 
@@ -116,8 +120,9 @@ class RotationScorer(ABC):
             (1, 1, H, W) float32 image.
         chunk : int
             Rotations per step on a GPU; the CPU takes its own small steps.
-        keep : Tensor, optional
-            (R, H', W') float16 on the CPU, filled with the logits of every rotation.
+        keep : callable, optional
+            Called with a slice of the rotations and their logits, (n, H', W') float16, as they
+            come: in any order and, on the CPU, by several threads at once.
 
         Yields
         ------
@@ -135,11 +140,11 @@ class RotationScorer(ABC):
                 logits = self.rotation_logits(image, rotations)
                 stream.update(logits, rotations.start)
                 if keep is not None:
-                    keep[rotations.start : rotations.stop] = logits.half().cpu()
+                    keep(slice(rotations.start, rotations.stop), logits.half().cpu().numpy())
             yield rotations.stop
         yield stream
 
-    def _stream_cpu(self, image: Any, keep: Tensor | None) -> Iterator[RotationStream | int]:
+    def _stream_cpu(self, image: Any, keep: Keep | None) -> Iterator[RotationStream | int]:
         config = self.config
         todo = iter(self.chunks(CPU_CHUNK))
         lock, stop = threading.Lock(), threading.Event()
@@ -159,7 +164,7 @@ class RotationScorer(ABC):
                     logits = self.rotation_logits(image, rotations)
                     stream.update(logits, rotations.start)
                     if keep is not None:
-                        keep[rotations.start : rotations.stop] = logits.half()
+                        keep(slice(rotations.start, rotations.stop), logits.half().numpy())
                 done.release()
             return stream
 

@@ -90,6 +90,31 @@ def _blob_rows(rotation: Tensor, size: int) -> Tensor:
     return rows / (2 * torch.pi * BLOB_SIGMA**2 * size)
 
 
+def project_weights(weight: Tensor, rotations: Tensor, size: int, basis: Basis = "blob") -> Tensor:
+    """Compute the filters of any rotations; those of a grid are faster by `RotateProject`.
+
+    Parameters
+    ----------
+    weight : Tensor
+        (..., n) 3D weights.
+    rotations : Tensor
+        (m, 3, 3) rotations, reference to image.
+    size : int
+        Edge k of the filters in pixels.
+    basis : {"blob", "voxel"}
+        What a weight is, as in `RotateProject`.
+
+    Returns
+    -------
+    Tensor
+        (m, ..., k, k) filters, rows along y and columns along x.
+    """
+    build = _voxel_rows if basis == "voxel" else _blob_rows
+    flat = weight.reshape(-1, weight.shape[-1]).T.double()  # (n, N)
+    filters = torch.stack([build(r, size) @ flat for r in rotations.double()])  # (m, k^2, N)
+    return filters.mT.reshape(len(rotations), *weight.shape[:-1], size, size).to(weight)
+
+
 class _SparseMatmul(torch.autograd.Function):
     """``A @ w`` for sparse ``A``, with the stored transpose for the gradient."""
 

@@ -20,6 +20,7 @@ from napari_so3.so3.aggregation import aggregate
 from napari_so3.so3.dense import RotationScorer
 from napari_so3.so3.projection import centred_coordinates
 from napari_so3.so3.rotations import RotationGrid
+from napari_so3.so3.turning import turn_volumes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,20 +165,7 @@ class TemplateNet(nn.Module):
         quarters = 4 if grid.n_psi % 4 == 0 else 1
         first = grid.matrices.reshape(grid.n_directions, grid.n_psi, 3, 3)
         first = first[:, : grid.n_psi // quarters].reshape(-1, 3, 3)
-        density = self.density()[None, None]
-        # The map at r^T p: affine_grid takes the matrix that leads from the output to the input.
-        theta = F.pad(first.mT, (0, 1)).to(density)
-        projections = []
-        for chunk in theta.split(PROJECTED_AT_ONCE):
-            points = F.affine_grid(chunk, [len(chunk), 1, k, k, k], align_corners=False)
-            turned = F.grid_sample(
-                density.expand(len(chunk), -1, -1, -1, -1), points, align_corners=False
-            )
-            projections.append(turned[:, 0].sum(dim=1))
-        flat = torch.cat(projections) * self.disc
-        flat = flat - flat.sum(dim=(1, 2), keepdim=True) / self.disc.sum() * self.disc
-        flat = flat / flat.norm(dim=(1, 2), keepdim=True).clamp(min=1e-12)
-        by_view = flat.reshape(grid.n_directions, -1, k, k)
+        by_view = project_map(self.density(), first).reshape(grid.n_directions, -1, k, k)
         # psi + 90 degrees is rot90(+1), exactly
         turned = torch.cat([torch.rot90(by_view, q, (-2, -1)) for q in range(quarters)], dim=1)
         return turned.reshape(len(grid), k, k)
@@ -215,6 +203,29 @@ class TemplateNet(nn.Module):
         other = TemplateNet(replace(self.config, grid=grid))
         other.load_state_dict(self.state_dict())
         return other.train(self.training)
+
+
+def project_map(density: Tensor, rotations: Tensor) -> Tensor:
+    """Project a map as a template: turned, summed along z, and normalised.
+
+    Parameters
+    ----------
+    density : Tensor
+        (k, k, k) map [z, y, x].
+    rotations : Tensor
+        (m, 3, 3) rotations, reference to image.
+
+    Returns
+    -------
+    Tensor
+        (m, k, k), each of mean 0 and norm 1 inside the disc of diameter k, and 0 outside.
+    """
+    disc = ball_mask(len(density), 2).to(density)
+    chunks = rotations.split(PROJECTED_AT_ONCE)
+    flat = torch.cat([turn_volumes(density, chunk).sum(dim=1) for chunk in chunks]) * disc
+    flat = flat - flat.sum(dim=(1, 2), keepdim=True) / disc.sum() * disc
+    normalised: Tensor = flat / flat.norm(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    return normalised
 
 
 def inverse_spread(total: Tensor, squares: Tensor, n: Tensor) -> Tensor:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from scipy import ndimage, optimize
-from scipy.spatial.transform import Rotation
+from scipy import ndimage
 
 from napari_so3.simulation.volume import DensityMap
 from napari_so3.so3.rotations import RotationGrid
 from napari_so3.so3.symmetry import SymmetryError, symmetry_group
+from napari_so3.so3.turning import climb, sample_volume, turn_volumes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,38 +81,17 @@ def _reduced(density: DensityMap, box: int) -> Tensor:
 def _likeness(reduced: Tensor, rotations: Tensor, elements: Tensor) -> Tensor:
     """Mean correlation of a map, turned by each of (n, 3, 3), with its copies: (n,) float32."""
     copies = (rotations.mT[:, None] @ elements @ rotations[:, None]).flatten(0, 1)
-    theta = F.pad(copies.mT, (0, 1)).to(reduced)
-    shape = [len(theta), 1, *reduced.shape]
-    points = F.affine_grid(theta, shape, align_corners=False)
-    turned = F.grid_sample(
-        reduced.expand(shape), points, padding_mode="border", align_corners=False
-    )
-    return (turned[:, 0] * reduced).mean(dim=(1, 2, 3)).reshape(len(rotations), -1).mean(dim=1)
+    turned = turn_volumes(reduced, copies, beyond="border")
+    return (turned * reduced).mean(dim=(1, 2, 3)).reshape(len(rotations), -1).mean(dim=1)
 
 
 def _refined(reduced: Tensor, rotation: Tensor, elements: Tensor) -> Tensor:
-    def turned(vector: np.ndarray) -> Tensor:
-        return torch.from_numpy(Rotation.from_rotvec(vector).as_matrix()) @ rotation
-
-    def unlikeness(vector: np.ndarray) -> float:
-        return -float(_likeness(reduced, turned(vector)[None], elements))
-
-    start = np.concatenate((np.zeros((1, 3)), 0.1 * np.eye(3)))
-    found = optimize.minimize(
-        unlikeness,
-        np.zeros(3),
-        method="Nelder-Mead",
-        options={"initial_simplex": start, "xatol": 2e-3, "fatol": 1e-5},
-    )
-    return turned(found.x)
+    return climb(lambda r, _: float(_likeness(reduced, r[None], elements)), rotation)[0]
 
 
 def _turned(density: DensityMap, rotation: Tensor) -> DensityMap:
     """``V(r^T p)`` about the origin of the map."""
     n = len(density.values)
-    axis = np.arange(n) - n // 2
-    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    points = np.stack((x, y, z), axis=-1) @ rotation.numpy()
-    at = np.moveaxis(points[..., ::-1], -1, 0) + n // 2
-    values = ndimage.map_coordinates(density.values, at, order=3, mode="constant")
-    return DensityMap(values.astype(np.float32), density.voxel_size, density.name)
+    odd = n + 1 - n % 2  # its middle is a voxel
+    values = sample_volume(density.values, n // 2, odd, 1.0, rotation)[:n, :n, :n]
+    return DensityMap(values, density.voxel_size, density.name)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from napari_so3.picking.peaks import local_maxima
 from napari_so3.picking.picker import Picker
@@ -23,6 +22,7 @@ from napari_so3.simulation.micrograph import SimulationConfig, simulate_microgra
 from napari_so3.so3.rotations import RotationGrid
 from napari_so3.so3.symmetry import symmetry_group
 from napari_so3.so3.template import TemplateConfig, TemplateNet, TemplateScorer
+from napari_so3.so3.turning import sample_volume
 from napari_so3.training.alignment import align_to_symmetry
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def imaged_map(
     """
     voxel = pixel_size / OVERSAMPLING
     half = OVERSAMPLING * size  # twice the extent of the result: the CTF spreads the map
-    fine = _resampled(density, 2 * half + 1, voxel)
+    origin, ratio = len(density.values) // 2, voxel / density.voxel_size
+    fine = sample_volume(density.values, origin, 2 * half + 1, ratio)
     n = len(fine)
     squares = np.fft.fftfreq(n, voxel) ** 2
     s = np.sqrt(squares[:, None, None] + squares[:, None] + np.fft.rfftfreq(n, voxel) ** 2)
@@ -166,17 +167,6 @@ def imaged_map(
     reach = OVERSAMPLING * (size // 2)
     kept = slice(half - reach, half + reach + 1, OVERSAMPLING)
     return torch.from_numpy(imaged[kept, kept, kept].astype(np.float32))
-
-
-def _resampled(density: DensityMap, size: int, voxel: float) -> NDArray[np.float32]:
-    """Sample a map on ``size`` voxels of another size per axis, its origin on the middle one."""
-    ratio = voxel / density.voxel_size
-    # A Gaussian of half a new voxel leaves little beyond the new Nyquist limit.
-    values = ndimage.gaussian_filter(density.values, 0.5 * ratio) if ratio > 1 else density.values
-    axis = (np.arange(size) - size // 2) * ratio + len(values) // 2
-    points = np.meshgrid(axis, axis, axis, indexing="ij")
-    out: NDArray[np.float32] = ndimage.map_coordinates(values, points, order=3, mode="constant")
-    return out
 
 
 def _radial_ctf(ctf: CTF, s: NDArray[np.float64]) -> NDArray[np.float64]:
