@@ -34,6 +34,15 @@ def test_pick_says_what_it_did(tmp_path, noise_mrc, tiny_model):
     assert "picked before" in run("pick", tmp_path / "mics", *options, "-t", 0.9)
 
 
+def test_other_rotations_are_another_run(tmp_path, noise_mrc, tiny_model):
+    mic, output = noise_mrc("a.mrc"), tmp_path / "out"
+    options = ["pick", mic, "-d", 60, "-m", tiny_model, "-o", output, "--device", "cpu"]
+    assert "16 rotations" in run(*options)
+    assert "40 rotations" in run(*options, "--rotations", "5x8", "--overwrite")
+    assert "other settings" in run(*options, code=2)
+    assert "picked before" in run(*options, "--rotations", "5X8")
+
+
 def test_a_broken_micrograph_is_listed_at_the_end_with_exit_code_1(tmp_path, noise_mrc, tiny_model):
     noise_mrc("mics/a.mrc")
     (tmp_path / "mics/b [x].mrc").write_bytes(b"nonsense")
@@ -49,6 +58,9 @@ def test_a_broken_micrograph_is_listed_at_the_end_with_exit_code_1(tmp_path, noi
         (["pick", "{mic}", "-d", 60, "-m", "nothing"], "no such model"),
         (["pick", "{mic}", "-d", 60, "--device", "abacus"], "abacus"),
         (["pick", "{mic}", "-d", 1], "diameter"),
+        (["pick", "{mic}", "-d", 60, "--rotations", "8by8"], "such as 8x8"),
+        (["pick", "{mic}", "-d", 60, "--rotations", "0x8"], "such as 8x8"),
+        (["pick", "{mic}", "-d", 60, "--rotations", "200x200"], "at most 10000"),
         (["pick", "{mic}", "-d", 60, "-o", "{mic}"], "cannot be written"),
         (["pick", "{mic}", "-d", 60, "-p", -3, "-o", "{tmp}/o"], "pixel size"),
         (["model", "info", "{mic}"], "m.mrc"),

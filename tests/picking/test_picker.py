@@ -33,6 +33,24 @@ def test_fingerprint_tells_weights_and_settings_apart(tiny_model, tmp_path):
     assert len(prints) == 5
 
 
+def test_other_rotations_are_of_the_kind_that_the_model_has(tiny_model):
+    picker = load_picker(tiny_model)  # 4 x 4, Fibonacci
+    assert picker.with_rotations(4, 4) is picker
+    assert load_picker(tiny_model, (4, 4)).fingerprint == picker.fingerprint
+    assert load_picker(tiny_model, (6, 8)).net.config.grid == RotationGrid(6, 8)
+
+    pairs = picker.with_grid(RotationGrid(4, 4, antipodal=True))
+    assert pairs.with_rotations(6, 8).net.config.grid == RotationGrid(6, 8, antipodal=True)
+    assert pairs.with_rotations(5, 8).net.config.grid == RotationGrid(5, 8)
+    symmetric = picker.with_grid(RotationGrid(3, 8, symmetry="D7"))
+    assert symmetric.with_rotations(6, 8).net.config.grid == RotationGrid(6, 8, symmetry="D7")
+    for one in (pairs, symmetric):
+        assert one.with_rotations(1, 8).net.config.grid == RotationGrid.so2(8)
+    torch.testing.assert_close(pairs.with_rotations(6, 8).net.state_dict(), picker.net.state_dict())
+    with pytest.raises(ValueError, match="at least one direction"):
+        picker.with_rotations(0, 8)
+
+
 def test_a_model_that_changes_on_disk_is_read_again(tiny_model, tmp_path):
     header, tensors = read_model_file(tiny_model)
     path = tmp_path / "m.safetensors"

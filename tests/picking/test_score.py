@@ -29,6 +29,17 @@ def run(net, image, **options) -> ScoreMaps:
     return maps
 
 
+class Kept:
+    """Logits of every rotation."""
+
+    def __init__(self, net, image):
+        self.shape = (len(net.config.grid), *((n - 1) // net.config.stride + 1 for n in image))
+        self.values = np.full(self.shape, np.nan, np.float16)
+
+    def write(self, rotations, rows, cols, values):
+        self.values[rotations, rows, cols] = values
+
+
 def test_a_map_pixel_belongs_to_the_working_pixel_at_twice_its_index(net):
     image = working((61, 70))
     maps = run(net, image)
@@ -45,11 +56,12 @@ def test_a_map_pixel_belongs_to_the_working_pixel_at_twice_its_index(net):
 
 def test_tiles_have_no_seams(net, monkeypatch):
     image = working((120, 97))
-    whole = run(net, image, keep_rotations=True)
+    kept, tiles = Kept(net, image.pixels.shape), Kept(net, image.pixels.shape)
+    whole = run(net, image, keep=kept)
     monkeypatch.setattr(score, "TILE", 16)
-    tiled = run(net, image, keep_rotations=True)
+    tiled = run(net, image, keep=tiles)
     np.testing.assert_allclose(tiled.logits, whole.logits, atol=1e-5)
-    torch.testing.assert_close(tiled.rotations, whole.rotations, atol=2e-3, rtol=2e-3)
+    np.testing.assert_allclose(tiles.values, kept.values, atol=2e-3, rtol=2e-3)
     assert (tiled.best_rotation == whole.best_rotation).mean() > 0.99
 
 
@@ -64,8 +76,10 @@ def test_cuts_cover_the_length_in_pieces_of_nearly_one_size(length):
 
 
 def test_best_rotation_is_the_largest_of_the_kept_logits(net):
-    maps = run(net, working((64, 64)), keep_rotations=True)
-    np.testing.assert_array_equal(maps.rotations.float().argmax(0).numpy(), maps.best_rotation)
+    kept = Kept(net, (64, 64))
+    maps = run(net, working((64, 64)), keep=kept)
+    best = np.take_along_axis(kept.values, maps.best_rotation[None].astype(int), axis=0)
+    np.testing.assert_array_equal(best[0], kept.values.max(axis=0))
     assert len(np.unique(maps.best_rotation)) > 4
 
 
@@ -155,6 +169,8 @@ def test_memory_of_a_rotation_is_that_of_its_maps(net):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_finds_the_peaks_of_the_cpu(net):
     image = working((256, 256))
-    cpu = run(net, image).logits
-    *_, maps = Scorer(net, torch.device("cuda")).score(image)
+    cpu, kept = run(net, image).logits, Kept(net, (256, 256))
+    *_, maps = Scorer(net, torch.device("cuda")).score(image, keep=kept)
+    best = np.take_along_axis(kept.values, maps.best_rotation[None].astype(int), axis=0)
+    np.testing.assert_array_equal(best[0], kept.values.max(axis=0))
     assert np.corrcoef(cpu.ravel(), maps.logits.ravel())[0, 1] > 0.999

@@ -95,6 +95,7 @@ def reopen(session):
 
 def test_a_session_comes_back_as_it_was(session):
     session.model, session.threshold, session.hidden_views = "other", 1.25, (1, 2)
+    session.rotations = (8, 12)
     session.pixel_size, session.current, session.run = 1.5, "m3", "general-123456-40A"
     session.marks.mark("m1", "positive", [[1, 2], [30, 40.123]], near=3)
     session.marks.mark("m1", "negative", [[5, 6]], near=3)
@@ -112,6 +113,31 @@ def test_a_session_comes_back_as_it_was(session):
     twice = reopen(again)  # the file was written anew, and is shorter
     assert everything(twice) == before
     twice.close()
+
+
+def test_a_session_from_before_there_were_rotations_has_those_of_the_model(session):
+    session.diameter = 55.0
+    file, folder = session.folder / FILE, session.folder
+    session.close()
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    for record in records:
+        record.get("set", {}).pop("rotations", None)
+    assert "rotations" not in str(records)
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    again = Session()
+    again.open(folder)
+    assert (again.rotations, again.diameter) == (None, 55.0)
+    again.close()
+
+
+@pytest.mark.parametrize("bad", [[0, 8], [8], "8x8", [8.5, 8]])
+def test_rotations_that_make_no_sense_are_refused(session, bad):
+    file, folder = session.folder / FILE, session.folder
+    session.close()
+    with file.open("a") as end:
+        end.write(json.dumps({"set": {"rotations": bad}}) + "\n")
+    with pytest.raises(SessionError, match="a setting cannot be used"):
+        Session.look_at(folder)
 
 
 def test_the_file_says_in_plain_words_what_was_done(session):

@@ -157,6 +157,17 @@ def test_what_is_no_model_is_told_in_one_sentence(pick, tmp_path):
     assert problem.sentence.startswith("x.safetensors: ")
 
 
+def test_other_rotations_are_picked_into_another_folder(pick, engine, model, tmp_path):
+    own = only(pick(["a"]), RunChosen)[0].run
+    assert only(pick(["a"], rotations=(4, 4)), RunChosen)[0].run == own
+    events = pick(["a"], rotations=(6, 8))
+    (chosen,) = only(events, RunChosen)
+    assert (chosen.in_plane, only(events, Progress)[-1].total) == (8, 48)
+    assert chosen.run == own.replace("-100A", "-6x8-100A")
+    setup = engine.look_up(str(model), "cpu", rotations=(6, 8))
+    assert (setup.own, len(setup.picker.net.config.grid)) == (16, 48)
+
+
 def test_a_folder_that_cannot_be_written_is_told(pick, tmp_path):
     (tmp_path / "napari-so3").write_text("a file")
     (problem,) = only(pick(), Problem)

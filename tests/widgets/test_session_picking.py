@@ -377,6 +377,31 @@ def test_the_copied_command_does_what_the_dock_would(dock, session, pick_all, fi
     assert str(session.run_folder) == words[words.index("-o") + 1]
 
 
+def test_other_rotations_are_told_picked_and_copied(dock, session, pick_all, finish, qtbot):
+    pick_all()
+    own = session.run
+    assert "16 rotations: 4 views × 4 in plane." in dock.form.rotations.text()
+    session.rotations = (6, 8)
+    qtbot.waitUntil(lambda: "48 rotations: 6 views × 8 in plane" in dock.form.rotations.text())
+    assert "the model's own: 16" in dock.form.rotations.text()
+    click(dock.copy, qtbot)
+    words = shlex.split(QApplication.clipboard().text())
+    assert words[words.index("--rotations") + 1] == "6x8"
+    result = CliRunner().invoke(app, words[1:])
+    assert result.exit_code == 0, result.output
+    click(dock.bar.button, qtbot)
+    finish()
+    assert "was picked before with these settings" in dock.status.text()
+    assert session.run != own
+    assert str(session.run_folder) == words[words.index("-o") + 1]
+    assert session.in_plane == 8
+    session.rotations = None
+    qtbot.waitUntil(lambda: "16 rotations" in dock.form.rotations.text())
+    click(dock.bar.button, qtbot)
+    finish()
+    assert session.run == own
+
+
 def test_closing_the_dock_leaves_the_session_alone(viewer, dock, session, finish, qtbot):
     click(dock.bar.button, qtbot)
     finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from contextlib import closing, contextmanager
@@ -72,13 +73,52 @@ PixelSize = Annotated[
         show_default=False,
     ),
 ]
+Rotations = Annotated[
+    str | None,
+    typer.Option(
+        "--rotations",
+        metavar="VIEWSxANGLES",
+        help="Rotations that the model is used with, such as 8x8: 8 views, 8 in-plane angles "
+        "each. Fewer are faster, more are finer; nothing is trained again. By default the model's "
+        "own.",
+        show_default=False,
+    ),
+]
 VoxelSize = Annotated[
     float | None,
     typer.Option(
         "--voxel-size", help="Å per voxel of the map, if not what it says.", show_default=False
     ),
 ]
+MOST_ROTATIONS = 10_000
 NAMED = 3  # micrographs that are left out and listed by name
+
+
+class RotationsError(ValueError):
+    """A text names no rotations; one sentence for the user."""
+
+
+def read_rotations(text: str | None) -> tuple[int, int] | None:
+    """Read ``8x8``: views and in-plane angles.
+
+    Raises
+    ------
+    RotationsError
+        If it is something else, or more than `MOST_ROTATIONS`.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.strip().lower())
+    if found is None:
+        raise RotationsError(
+            f"{text!r} names no rotations; write views x in-plane angles, such as 8x8."
+        )
+    views, angles = map(int, found.groups())
+    if views * angles > MOST_ROTATIONS:
+        raise RotationsError(
+            f"{text} are {views * angles} rotations; at most {MOST_ROTATIONS} can be used."
+        )
+    return views, angles
 
 
 def say(text: str) -> None:

@@ -13,9 +13,11 @@ from napari_so3.cli.common import (
     Micrographs,
     Model,
     PixelSize,
+    Rotations,
     Threshold,
     complain,
     count,
+    read_rotations,
     say,
     user_errors,
     watching,
@@ -40,6 +42,7 @@ def pick(
     threshold: Threshold = None,
     device: Device = "auto",
     pixel_size: PixelSize = None,
+    rotations: Rotations = None,
     margin: Annotated[
         float | None,
         typer.Option(
@@ -70,7 +73,7 @@ def pick(
         failed = pick_into(
             output,
             find_micrographs(micrographs),
-            make_batch(model, diameter, threshold, pixel_size, margin),
+            make_batch(model, diameter, threshold, pixel_size, margin, rotations),
             device,
             overwrite,
         )
@@ -83,13 +86,14 @@ def make_batch(
     threshold: float | None,
     pixel_size: float | None,
     margin: float | None = None,
+    rotations: str | None = None,
 ) -> "BatchSettings":
     """Load the model, whose threshold is the default, and join it with what the user decides."""
     from napari_so3.picking.batch import BatchSettings
     from napari_so3.picking.pick import PickSettings
     from napari_so3.picking.picker import load_picker
 
-    picker = load_picker(model)
+    picker = load_picker(model, read_rotations(rotations))
     chosen = picker.threshold if threshold is None else threshold
     return BatchSettings(picker, PickSettings(diameter, margin=margin), chosen, pixel_size)
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_so3.io.models import ModelFileError, read_model_file, write_model_file
 from napari_so3.so3.networks import PickerConfig, PickerNet
+from napari_so3.so3.rotations import RotationGrid
 from napari_so3.so3.template import TemplateConfig, TemplateNet
-
-if TYPE_CHECKING:
-    from napari_so3.so3.rotations import RotationGrid
 
 KIND = "picker"
 NORMALISATION = "local-gaussian-1"  # the recipe of picking/preprocess.py; a new recipe, a new name
@@ -63,6 +61,35 @@ class Picker:
         kind = f"{'antipodal' if grid.antipodal else 'fibonacci'}-{grid.symmetry}"
         fingerprint = f"{self.fingerprint}-{grid.n_directions}x{grid.n_psi}-{kind}"
         return replace(self, net=self.net.with_grid(grid).eval(), fingerprint=fingerprint)
+
+    def with_rotations(self, n_directions: int, n_psi: int) -> Picker:
+        """Return the same picker on as many rotations of the kind that it has.
+
+        Pairs of opposite views stay pairs if their number is even, and the symmetry stays. A
+        single view is the z axis: rotations in plane only.
+
+        Parameters
+        ----------
+        n_directions, n_psi : int
+            Views (of the asymmetric unit), and in-plane angles of each.
+
+        Returns
+        -------
+        Picker
+            This one if it has these rotations already.
+
+        Raises
+        ------
+        ValueError
+            If a number is below one.
+        """
+        own = self.net.config.grid
+        if (n_directions, n_psi) == (own.n_directions, own.n_psi):
+            return self
+        if n_directions == 1:
+            return self.with_grid(RotationGrid.so2(n_psi))
+        antipodal = own.antipodal and n_directions % 2 == 0
+        return self.with_grid(RotationGrid(n_directions, n_psi, antipodal, own.symmetry))
 
     def save(self, path: str | Path) -> None:
         """Write the model file (safetensors with a JSON header), replacing what is there.
@@ -123,13 +150,15 @@ def resolve_model(name: str | Path) -> Path:
     )
 
 
-def load_picker(name: str | Path) -> Picker:
+def load_picker(name: str | Path, rotations: tuple[int, int] | None = None) -> Picker:
     """Load a picker.
 
     Parameters
     ----------
     name : str or Path
         Name of a bundled model, or path of a model file.
+    rotations : tuple of int, optional
+        Views and in-plane angles, as in `Picker.with_rotations`; by default the model's own.
 
     Returns
     -------
@@ -143,7 +172,8 @@ def load_picker(name: str | Path) -> Picker:
     """
     path = resolve_model(name)
     stat = path.stat()
-    return _load(path.resolve(), stat.st_mtime_ns, stat.st_size)
+    picker = _load(path.resolve(), stat.st_mtime_ns, stat.st_size)
+    return picker if rotations is None else picker.with_rotations(*rotations)
 
 
 @lru_cache(maxsize=4)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_so3.picking.preprocess import WorkingImage
+    from napari_so3.so3.dense import Keep
     from napari_so3.so3.networks import PickerNet
     from napari_so3.so3.rotations import RotationGrid
 
@@ -43,15 +45,12 @@ class ScoreMaps:
         Working pixels per map pixel; map pixel (0, 0) lies on working pixel (0, 0).
     grid : RotationGrid
         The rotations.
-    rotations : Tensor or None
-        (R, h, w) float16 logits of every rotation, where asked for.
     """
 
     logits: NDArray[np.float32]
     best_rotation: NDArray[np.int16]
     step: int
     grid: RotationGrid
-    rotations: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,15 @@ class ScoreProgress:
     done: int
     total: int
     note: str = ""
+
+
+class LogitStore(Protocol):
+    """Where the logits of every rotation go; several threads write to it at once."""
+
+    def write(
+        self, rotations: slice, rows: slice, cols: slice, values: NDArray[np.float16]
+    ) -> None:
+        """Take the logits (n, h, w) of some rotations in a part of the map."""
 
 
 class Scorer:
@@ -92,7 +100,7 @@ class Scorer:
         self.note = ""
 
     def score(
-        self, image: WorkingImage, keep_rotations: bool = False
+        self, image: WorkingImage, keep: LogitStore | None = None
     ) -> Iterator[ScoreProgress | ScoreMaps]:
         """Score an image; progress first, the result last.
 
@@ -102,8 +110,8 @@ class Scorer:
         ----------
         image : WorkingImage
             Preprocessed micrograph.
-        keep_rotations : bool
-            Keep the logits of every rotation (float16, R times the size of the map).
+        keep : LogitStore, optional
+            Takes the logits of every rotation, R maps of the size of the result.
 
         Yields
         ------
@@ -117,7 +125,6 @@ class Scorer:
         n = len(config.grid)
         logits = np.zeros((height, width), np.float32)
         best = np.zeros((height, width), np.int16)
-        keep = torch.zeros(n, height, width, dtype=torch.float16) if keep_rotations else None
         tiles = [(rows, cols) for rows in cut(height, TILE) for cols in cut(width, TILE)]
         for tile, (rows, cols) in enumerate(tiles):
             patch = padded[
@@ -125,16 +132,16 @@ class Scorer:
                 rows.start * step : (rows.stop - 1) * step + field,
                 cols.start * step : (cols.stop - 1) * step + field,
             ]
-            kept = None if keep is None else keep[:, rows, cols]
-            for done in self._stream(patch, kept):
+            take = None if keep is None else partial(_write, keep, rows, cols)
+            for done in self._stream(patch, take):
                 if isinstance(done, RotationStream):
                     logits[rows, cols] = done.finish().cpu().numpy()
                     best[rows, cols] = done.best_rotation.cpu().numpy().astype(np.int16)
                 else:
                     yield ScoreProgress(tile * n + done, len(tiles) * n, self.note)
-        yield ScoreMaps(logits, best, step, config.grid, keep)
+        yield ScoreMaps(logits, best, step, config.grid)
 
-    def _stream(self, patch: Tensor, keep: Tensor | None) -> Iterator[RotationStream | int]:
+    def _stream(self, patch: Tensor, keep: Keep | None) -> Iterator[RotationStream | int]:
         if self.device.type == "cuda":
             free = GPU_SHARE * torch.cuda.mem_get_info(self.device)[0]
             fits = int(free / self._dense.bytes_per_rotation(*patch.shape[-2:]))
@@ -151,6 +158,12 @@ class Scorer:
             self.device = torch.device("cpu")
             self._dense = _dense_scorer(self._net, self.device, self._workers)
             self.note = "the GPU's memory is full; going on with the CPU"
+
+
+def _write(
+    keep: LogitStore, rows: slice, cols: slice, rotations: slice, values: NDArray[np.float16]
+) -> None:
+    keep.write(rotations, rows, cols, values)
 
 
 def _dense_scorer(

@@ -43,6 +43,7 @@ def pick_command(session: Session, names: Sequence[str] | None = None, run: str 
         "pick",
         *_files(session, session.names if names is None else names),
         *_settings(session),
+        *(("--rotations", "{}x{}".format(*session.rotations)) if session.rotations else ()),
         *("--threshold", f"{expit(session.limit()):.17g}"),
         *("-o", where),
     )

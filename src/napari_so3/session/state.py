@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from psygnal import EventedModel, Signal
-from pydantic import PrivateAttr
+from pydantic import PositiveInt, PrivateAttr  # noqa: TC002 - pydantic looks for it
 
 from napari_so3.io.micrographs import micrograph_name, read_micrograph
 from napari_so3.session.choice import SAME, Choice
@@ -33,7 +33,7 @@ PICKS = "picks"  # folder of the runs, in the folder of a session
 LABELS = "labels.json"  # what the last training learnt from
 MODELS = "models"  # folder of the models that were trained in a session
 _KEPT = (  # fields that the file holds
-    *("model", "diameter", "threshold", "device", "pixel_size"),
+    *("model", "rotations", "diameter", "threshold", "device", "pixel_size"),
     *("suggested", "margin", "hidden_views", "in_plane", "run", "current"),
 )
 
@@ -45,6 +45,8 @@ class Session(EventedModel):
     ----------
     model : str
         Name of a bundled model, or path of a model file.
+    rotations : tuple of int, or None
+        Views and in-plane angles that it is used with; None stands for its own.
     diameter : float
         Longest diameter of the particle, Å.
     threshold : float or None
@@ -70,6 +72,7 @@ class Session(EventedModel):
     """
 
     model: str = "general"
+    rotations: tuple[PositiveInt, PositiveInt] | None = None
     diameter: float = 150.0
     threshold: float | None = None
     device: str = "auto"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scipy.special import expit, logit
 
@@ -13,12 +12,11 @@ from napari_so3.picking.picks import CANDIDATES, Picks
 from napari_so3.session.pool import Candidates, read_run
 from napari_so3.session.state import MODELS, PICKS
 from napari_so3.widgets.pick_job import Begun, Failed, Finished, Picked, RunChosen
+from napari_so3.widgets.scorers import Scorers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import torch
 
     from napari_so3.io.micrographs import Micrograph
     from napari_so3.picking.batch import BatchSettings
@@ -71,10 +69,12 @@ class Setup:
 
     Parameters
     ----------
-    model : str
-        The model that was asked for.
+    model, rotations : str, tuple of int or None
+        The model that was asked for, and its rotations.
     picker : Picker or None
         None if it cannot be loaded.
+    own : int
+        Rotations that the model comes with.
     models : tuple of str
         Names of the bundled models, and paths of those that were trained in the session.
     devices : tuple of (str, str)
@@ -86,7 +86,9 @@ class Setup:
     """
 
     model: str
+    rotations: tuple[int, int] | None
     picker: Picker | None
+    own: int
     models: tuple[str, ...]
     devices: tuple[tuple[str, str], ...]
     device: str
@@ -103,9 +105,15 @@ class Engine:
     """
 
     def __init__(self) -> None:
-        self._ready: dict[tuple[str, torch.device], Scorer] = {}
+        self._scorers = Scorers()
 
-    def look_up(self, model: str, device: str, folder: Path | None = None) -> Setup:
+    def look_up(
+        self,
+        model: str,
+        device: str,
+        folder: Path | None = None,
+        rotations: tuple[int, int] | None = None,
+    ) -> Setup:
         """Find the model and the devices.
 
         Parameters
@@ -116,6 +124,8 @@ class Engine:
             As in `choose_device`.
         folder : Path, optional
             Folder of the session.
+        rotations : tuple of int, optional
+            As in `load_picker`.
 
         Returns
         -------
@@ -128,9 +138,10 @@ class Engine:
         from napari_so3.picking.pick import PickError, choose_device, describe_device
         from napari_so3.picking.picker import bundled_models, load_picker
 
-        picker, problems = None, []
+        picker, own, problems = None, 0, []
         try:
-            picker = load_picker(model)
+            own = len(load_picker(model).net.config.grid)
+            picker = load_picker(model, rotations)
         except ModelFileError as error:
             problems.append(str(error))
         names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -142,7 +153,9 @@ class Engine:
         trained = sorted((folder / MODELS).glob("*.safetensors")) if folder else ()
         return Setup(
             model,
+            rotations,
             picker,
+            own,
             (*bundled_models(), *map(str, trained)),
             tuple((name, describe_device(torch.device(name))) for name in names),
             "cuda:0" if chosen == "cuda" else chosen,
@@ -150,7 +163,12 @@ class Engine:
         )
 
     def pick(
-        self, micrograph: Micrograph, model: str, diameter: float, device: str
+        self,
+        micrograph: Micrograph,
+        model: str,
+        diameter: float,
+        device: str,
+        rotations: tuple[int, int] | None = None,
     ) -> Iterator[Note | Progress | Problem | Picks]:
         """Pick a micrograph.
 
@@ -164,6 +182,8 @@ class Engine:
             Particle diameter, Å.
         device : str
             As in `choose_device`.
+        rotations : tuple of int, optional
+            As in `load_picker`.
 
         Yields
         ------
@@ -171,20 +191,50 @@ class Engine:
             The last two end it. Stop iterating to cancel.
         """
         yield Note("Loading the model")
+        from napari_so3.picking.pick import pick
+
+        yield from self.apply(pick, micrograph, model, diameter, device, rotations)
+
+    def apply(
+        self,
+        verb: Callable[..., Iterator[Any]],
+        micrograph: Micrograph,
+        model: str,
+        diameter: float,
+        device: str,
+        rotations: tuple[int, int] | None = None,
+    ) -> Iterator[Any]:
+        """Do something with a micrograph and a model.
+
+        Parameters
+        ----------
+        verb : callable
+            Is given the micrograph, the picker, the settings and the scorer, like
+            `napari_so3.picking.pick.pick`, and yields its progress and its result.
+        micrograph, model, diameter, device
+            As in `pick`.
+        rotations : tuple of int, optional
+            As in `load_picker`.
+
+        Yields
+        ------
+        Note, Progress, Problem or any
+            What the verb yields, its progress as `Progress`; a problem ends it.
+        """
         from napari_so3.io.models import ModelFileError
-        from napari_so3.picking.pick import PickError, PickSettings, pick
+        from napari_so3.picking.pick import PickError, PickSettings
         from napari_so3.picking.picker import load_picker
         from napari_so3.picking.score import ScoreProgress
 
         try:
             settings = PickSettings(diameter)
-            picker = load_picker(model)
-            with self._scorer(picker, device) as scorer:
+            picker = load_picker(model, rotations)
+            with self._scorers.of(picker, device) as scorer:
                 yield Note(f"Reading {micrograph.path.name}")
-                rotations = len(picker.net.config.grid)
-                for event in pick(micrograph, picker, settings, scorer):
+                steps = len(picker.net.config.grid)
+                for event in verb(micrograph, picker, settings, scorer):
                     if isinstance(event, ScoreProgress):
-                        yield Progress(event.done, event.total, rotations, event.note)
+                        yield Progress(event.done, event.total, steps, event.note)
                     else:
                         yield event
         except MemoryError:
@@ -215,7 +265,7 @@ class Engine:
         from napari_so3.picking.picker import load_picker
 
         try:
-            picker = load_picker(job.model)
+            picker = load_picker(job.model, job.rotations)
             limit = picker.threshold if job.threshold is None else float(expit(job.threshold))
             batch = BatchSettings(
                 picker, PickSettings(job.diameter), min(limit, HIGHEST), job.pixel_size
@@ -238,29 +288,22 @@ class Engine:
             picked = job.picked if items is None else items
             names = tuple(name for name in names if name not in picked)
         if names:
-            with self._scorer(batch.picker, job.device) as scorer:
+            with self._scorers.of(batch.picker, job.device) as scorer:
                 yield from _pick_all(names, job, folder, batch, scorer)
         else:
             yield Finished(0, 0)
 
-    @contextmanager
-    def _scorer(self, picker: Picker, device: str) -> Iterator[Scorer]:
-        """Give the network made ready for a device, and keep it once it has been of use."""
-        from napari_so3.picking.pick import choose_device
-        from napari_so3.picking.score import Scorer
-
-        key = (picker.fingerprint, choose_device(device))
-        # taken out while in use: a cancelled run may still be at its last step
-        scorer = self._ready.pop(key, None) or Scorer(picker.net, key[1])
-        yield scorer
-        self._ready = {key: scorer}
-
 
 def run_name(picker: Picker, job: PickJob | Session) -> str:
-    """Name the folder of picks after what they are made with."""
+    """Name the folder of picks after what they are made with.
+
+    Rotations are named where they are not the model's own.
+    """
     name = re.sub(r"[^\w.+-]+", "_", picker.name)
     given = f"-{job.pixel_size:g}Apx" if job.pixel_size else ""
-    return f"{name}-{picker.fingerprint[:6]}-{job.diameter:g}A{given}"
+    model, *grid = picker.fingerprint.split("-")
+    turned = f"-{grid[0]}" if grid else ""
+    return f"{name}-{model[:6]}{turned}-{job.diameter:g}A{given}"
 
 
 def _pick_all(

@@ -152,7 +152,8 @@ class PickDock(Dock):
         self.filters.area_asked.connect(self._draw_area)
         self.save.clicked.connect(self._save)
         self.copy.clicked.connect(self._copy)
-        session.events.model.connect(self._look_up)
+        for event in (session.events.model, session.events.rotations):
+            event.connect(self._look_up)
         session.events.threshold.connect(self._apply_threshold)
         session.signals.micrographs.connect(self._show_state)
         session.signals.opened.connect(self._change_session)
@@ -165,7 +166,8 @@ class PickDock(Dock):
             part.disconnect_session()
         self.micrograph.disconnect_viewer()
         self.desk.problem.disconnect(self.status.complain)
-        session.events.model.disconnect(self._look_up)
+        for event in (session.events.model, session.events.rotations):
+            event.disconnect(self._look_up)
         session.events.threshold.disconnect(self._apply_threshold)
         session.signals.micrographs.disconnect(self._show_state)
         session.signals.opened.disconnect(self._change_session)
@@ -191,7 +193,12 @@ class PickDock(Dock):
         self._picking = self.micrograph.image
         session = self.session
         self.bar.start(
-            self.engine.pick, micrograph, session.model, session.diameter, session.device
+            self.engine.pick,
+            micrograph,
+            session.model,
+            session.diameter,
+            session.device,
+            session.rotations,
         )
 
     def _pick_this(self) -> None:
@@ -237,11 +244,12 @@ class PickDock(Dock):
             session.model,
             session.device,
             session.folder,
+            session.rotations,
             returned=self._show_setup,
         )
 
     def _show_setup(self, setup: Setup) -> None:
-        if setup.model != self.session.model:
+        if (setup.model, setup.rotations) != (self.session.model, self.session.rotations):
             return
         self.form.show_setup(setup)
         if setup.problem:

@@ -31,7 +31,7 @@ class PickJob:
         picked; all of them anew; or all of them, provided that the run stays the same.
     run, picked : str, collection of str
         The run that is shown, and the micrographs that are picked in it.
-    model, diameter, pixel_size, threshold, device
+    model, diameter, pixel_size, threshold, device, rotations
         As in `Session`; the threshold is that of the coordinate files.
     """
 
@@ -46,6 +46,7 @@ class PickJob:
     pixel_size: float | None
     threshold: float | None
     device: str
+    rotations: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

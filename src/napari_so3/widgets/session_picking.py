@@ -105,6 +105,7 @@ class SessionPicking(QObject):
             pixel_size=session.pixel_size,
             threshold=session.threshold,
             device=session.device,
+            rotations=session.rotations,
         )
 
     # ------------------------------------------------------------------ what comes of it

@@ -40,14 +40,14 @@ class SettingsForm(QWidget):
             box.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
-        self._scale, self._grid = hint("\n\n"), hint("")
+        self._scale, self.rotations = hint("\n\n"), hint("")
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Diameter", self.diameter)
         form.addRow(self._scale)
         form.addRow("Model", self.model)
-        form.addRow(self._grid)
+        form.addRow(self.rotations)
         form.addRow("Device", self.device)
         self.diameter.valueChanged.connect(self._set_diameter)
         self.model.activated.connect(self._choose_model)
@@ -64,8 +64,10 @@ class SettingsForm(QWidget):
     @property
     def picker(self) -> Picker | None:
         """The model that is chosen, once it is loaded."""
-        known = self._setup is not None and self._setup.model == self._session.model
-        return self._setup.picker if known else None
+        setup, session = self._setup, self._session
+        if setup is None or (setup.model, setup.rotations) != (session.model, session.rotations):
+            return None
+        return setup.picker
 
     def show_setup(self, setup: Setup) -> None:
         """Show what there is to choose from."""
@@ -98,9 +100,9 @@ class SettingsForm(QWidget):
         self.model.setToolTip(self._session.model)
 
     def _explain(self) -> None:
-        picker = self._setup.picker if self._setup else None
-        if picker is None:
+        if self._setup is None or self._setup.picker is None:
             return
+        picker, own = self._setup.picker, self._setup.own
         from napari_so3.picking.pick import PickSettings  # needs torch, which is there by now
 
         settings, rotations = PickSettings(self._session.diameter), picker.net.config.grid
@@ -110,9 +112,10 @@ class SettingsForm(QWidget):
             f"Picks are at least {settings.distance_angstrom:.4g} Å apart and\n"
             f"{settings.margin_angstrom:.4g} Å from the border."
         )
-        self._grid.setText(
+        self.rotations.setText(
             f"{len(rotations)} rotations: {rotations.n_directions} views × "
-            f"{rotations.n_psi} in plane."
+            f"{rotations.n_psi} in plane"
+            + ("." if len(rotations) == own else f"\n(the model's own: {own}).")
         )
 
     def _set_diameter(self, diameter: float) -> None:
@@ -128,6 +131,6 @@ class SettingsForm(QWidget):
                 self, "Open a model", "", "Models (*.safetensors)"
             )
         if name and name != self._session.model:
-            self._session.threshold = None
+            self._session.threshold = self._session.rotations = None
             self._session.model = name
         self._show()
