@@ -47,6 +47,9 @@ def test_the_docks_are_in_the_layers_menu(manifest):
     entries = manifest.contributions.menus["napari/layers/annotate"]
     docks = ("desk", "micrographs", "pick", "label")
     assert [entry.command for entry in entries] == [f"napari-so3.{name}" for name in docks]
+    entries = manifest.contributions.menus["napari/layers/visualize"]
+    docks = ("rotations", "filters")
+    assert [entry.command for entry in entries] == [f"napari-so3.{name}" for name in docks]
 
 
 def test_numbers_of_the_preferences_have_both_limits(manifest):
@@ -62,7 +65,7 @@ def test_opening_the_dock_does_not_wait_for_torch():
     code = (
         "import sys, napari_so3.widgets.pick_dock, napari_so3.widgets.reader;"
         "import napari_so3.widgets.writer, napari_so3.widgets.samples;"
-        "import napari_so3.widgets.coordinate_reader;"
+        "import napari_so3.widgets.coordinate_reader, napari_so3.widgets.rotations_dock;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

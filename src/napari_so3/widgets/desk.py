@@ -23,6 +23,7 @@ from napari_so3.session.state import session_of
 from napari_so3.widgets.layers import (
     ANGSTROM,
     KEY,
+    fit_view,
     image_layer_data,
     set_shown,
     show_no_picks,
@@ -238,7 +239,7 @@ class Desk(QObject):
         if self.image is None:
             self.image = Layer.create(ready.data, ready.arguments, "image")
             viewer.layers.insert(0, self.image)
-            viewer.reset_view(layers=[self.image])
+            fit_view(viewer, self.image)
         elif ready.displayed != self._displayed:
             self._replace_image(ready.data, ready.arguments)
         self._displayed = ready.displayed
@@ -262,7 +263,7 @@ class Desk(QObject):
         image.name = arguments["name"]
         image.metadata[KEY] = arguments["metadata"][KEY]
         if not np.allclose(image.extent.world, before, rtol=0.05):
-            self.viewer.reset_view(layers=[image])
+            fit_view(self.viewer, image)
 
     def _show_picks(self, picks: Picks | None) -> None:
         assert self.image is not None

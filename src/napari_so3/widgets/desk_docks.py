@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
+from qtpy.QtCore import QTimer
 
-from napari_so3.widgets.tabs import join_tabs
+from napari_so3.widgets.tabs import join_tabs, to_front
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
-TITLES = (
-    "Import and export",
-    "Label and train",
-    "Pick particles",
+TITLES = (  # of the tabs from left to right
     "Micrographs",
-)  # the last on top
+    "Pick particles",
+    "Label and train",
+    "Rotations and score maps",
+    "3D filters",
+    "Import and export",
+)
 
 
 def open_desk(viewer: napari.viewer.Viewer) -> dict[str, QWidget]:
@@ -42,6 +45,8 @@ def open_desk(viewer: napari.viewer.Viewer) -> dict[str, QWidget]:
     for title in TITLES:
         _, docks[title] = viewer.window.add_plugin_dock_widget("napari-so3", title)
         join_tabs(docks[title])  # before the next one would make the window higher
+    first = docks[TITLES[0]]
+    QTimer.singleShot(0, lambda: to_front(first))  # after each has come to the front by itself
     return docks
 
 

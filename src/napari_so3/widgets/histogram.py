@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, QSize, Signal
+from qtpy.QtCore import QSize, Signal
 from qtpy.QtGui import QPalette
 from scipy.special import logit
 from superqt.utils import qthrottled
 
+from napari_so3.widgets.plots import Plot
 from napari_so3.widgets.threshold_box import HIGHEST, LOWEST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from qtpy.QtGui import QWheelEvent
 
 HEIGHT = 120  # pixels
 BINS = 100
@@ -27,7 +27,7 @@ _TAILS = (3, 6, 9, 12, 16, 24, 32, 48, 64)  # k of the probabilities 1 - 10^-k
 _APART = 0.17  # of the width, between two ticks
 
 
-class ScoreHistogram(pg.PlotWidget):
+class ScoreHistogram(Plot):
     """Bars over log-odds, whose heights are logarithms of numbers; green from the threshold on."""
 
     moved = Signal(float)  # threshold, log-odds, by the user
@@ -35,9 +35,7 @@ class ScoreHistogram(pg.PlotWidget):
     def __init__(self) -> None:
         self._counts = np.zeros(BINS)
         self._edges = np.linspace(LOWEST, HIGHEST, BINS + 1)
-        super().__init__(background=None)
-        self.setFixedHeight(HEIGHT)
-        self.setMinimumWidth(150)
+        super().__init__(HEIGHT)
         self.setToolTip(
             "How many candidates have which score; the height is the logarithm of the number.\n"
             "Drag the line to move the threshold."
@@ -53,9 +51,6 @@ class ScoreHistogram(pg.PlotWidget):
     def _set_up(self) -> None:
         plot = self.getPlotItem()
         plot.hideAxis("left")
-        plot.hideButtons()
-        plot.setMenuEnabled(False)
-        plot.setMouseEnabled(x=False, y=False)
         plot.getViewBox().setDefaultPadding(0.0)
         plot.disableAutoRange()
         self.set_scores(np.zeros(0, np.float32), HIGHEST)
@@ -92,21 +87,9 @@ class ScoreHistogram(pg.PlotWidget):
         """Be content with little."""
         return QSize(200, HEIGHT)
 
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        """Leave the wheel to what scrolls the dock."""
-        event.ignore()
-
-    def changeEvent(self, event: QEvent) -> None:
-        """Take the colours of another theme."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange:
-            self._take_colours()
-
     def _take_colours(self) -> None:
+        super()._take_colours()
         text = self.palette().color(QPalette.ColorRole.WindowText)
-        axis = self.getAxis("bottom")
-        axis.setPen(text)
-        axis.setTextPen(text)
         self.line.setPen(pg.mkPen(text, width=2))
         self.line.setHoverPen(pg.mkPen("#e0a030", width=3))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from napari_so3.io.micrographs import Micrograph
 from napari_so3.picking.picks import COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import napari
     from napari.layers import Image, Layer
     from numpy.typing import NDArray
@@ -181,6 +184,20 @@ def find_layer(viewer: napari.viewer.Viewer, kind: str) -> Layer | None:
     """Find the first layer of a kind, as the metadata tell it."""
     found = (layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("kind") == kind)
     return next(found, None)
+
+
+def fit_view(viewer: napari.viewer.Viewer, image: Image) -> None:
+    """Show the whole of an image, as far as napari can: beside a stack it shows all layers."""
+    viewer.reset_view(layers=[image] if viewer.dims.ndim == image.ndim else None)
+
+
+@contextmanager
+def view_kept(viewer: napari.viewer.Viewer) -> Iterator[None]:
+    """Keep the part of the scene that is seen; napari shows all when a stack comes or goes."""
+    camera = viewer.scene.camera
+    centre, zoom = camera.center, camera.zoom
+    yield
+    camera.center, camera.zoom = centre, zoom
 
 
 def picks_layers(viewer: napari.viewer.Viewer) -> list[Points]:

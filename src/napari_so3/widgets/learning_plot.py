@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent
-from qtpy.QtGui import QPalette
 from superqt.utils import qthrottled
 
-if TYPE_CHECKING:
-    from qtpy.QtGui import QShowEvent, QWheelEvent
+from napari_so3.widgets.plots import TwinPlot, dotted_line
 
+if TYPE_CHECKING:
     from napari_so3.training.fit import FitProgress
 
 HEIGHT = 160  # pixels
@@ -69,44 +67,24 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-class LearningPlot(pg.PlotWidget):
+class LearningPlot(TwinPlot):
     """Loss on the left axis, validation AUPRC on the right one."""
 
     def __init__(self) -> None:
         self.curves = Curves()
-        super().__init__(background=None)
-        self.setFixedHeight(HEIGHT)
-        self.setMinimumWidth(150)
-        self.setMaximumWidth(800)
+        super().__init__(HEIGHT, LOSS, AUPRC)
         self.setToolTip("Loss of every step (faint) and smoothed; validation AUPRC of every epoch")
-        self._right = pg.ViewBox(enableMouse=False, enableMenu=False)
         self._raw = self.plot(pen=pg.mkPen(RAW))
         self._smooth = self.plot(pen=pg.mkPen(LOSS, width=2))
-        self._validation = pg.PlotDataItem(
-            pen=pg.mkPen(AUPRC, width=2), symbol="o", symbolSize=6, symbolBrush=AUPRC,
-            symbolPen=None,
-        )  # fmt: skip
-        self._set_up()
-        self._draw_soon = qthrottled(self.draw, timeout=DRAW_MS)
-
-    def _set_up(self) -> None:
+        self._validation = dotted_line(AUPRC)
+        self.right.addItem(self._validation)
+        self.right.setYRange(0.0, 1.0, padding=0.05)
         plot = self.getPlotItem()
-        plot.hideButtons()
-        plot.setMenuEnabled(False)
-        plot.setMouseEnabled(x=False, y=False)
-        plot.showAxis("right")
-        plot.scene().addItem(self._right)
-        plot.getAxis("right").linkToView(self._right)
-        self._right.setXLink(plot)
-        self._right.addItem(self._validation)
-        self._right.setYRange(0.0, 1.0, padding=0.05)
-        plot.getViewBox().sigResized.connect(self._follow)
-        plot.getAxis("left").enableAutoSIPrefix(False)
         plot.setLabel("left", "loss")
         plot.setLabel("right", "AUPRC")
         plot.setLabel("bottom", "step")
         self.begin(1)
-        self._take_colours()
+        self._draw_soon = qthrottled(self.draw, timeout=DRAW_MS)
 
     def begin(self, steps: int) -> None:
         """Forget the curves, and make room for so many steps."""
@@ -125,30 +103,3 @@ class LearningPlot(pg.PlotWidget):
         self._raw.setData(curves.step, curves.loss)
         self._smooth.setData(curves.step, curves.smooth)
         self._validation.setData(curves.epoch_step, curves.validation)
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        """Leave the wheel to what scrolls the dock."""
-        event.ignore()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Take the colours of the window that it is in."""
-        super().showEvent(event)
-        self._take_colours()
-
-    def changeEvent(self, event: QEvent) -> None:
-        """Take the colours of another theme."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.StyleChange:
-            self._take_colours()
-
-    def _follow(self) -> None:
-        """Keep the right axis over the left one."""
-        self._right.setGeometry(self.getPlotItem().getViewBox().sceneBoundingRect())
-
-    def _take_colours(self) -> None:
-        self.resetCachedContent()  # or else the background of before stays
-        text = self.palette().color(QPalette.ColorRole.WindowText)
-        for name, colour in (("bottom", text), ("left", LOSS), ("right", AUPRC)):
-            axis = self.getAxis(name)
-            axis.setPen(text)
-            axis.setTextPen(pg.mkColor(colour))

@@ -75,6 +75,13 @@ def join_tabs(widget: Dock) -> None:
     dock.raise_()
 
 
+def to_front(widget: Dock) -> None:
+    """Show the tab of a widget."""
+    dock = _dock_of(widget)
+    if dock is not None:
+        dock.raise_()
+
+
 def _dock_of(widget: QWidget) -> QDockWidget | None:
     above = widget.parentWidget()
     while above is not None and not isinstance(above, QDockWidget):
