@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from napari_so3 import __version__
-from napari_so3.cli import convert, demo, evaluate, model, pick, session, simulate, train
+from napari_so3.cli import (
+    convert,
+    demo,
+    evaluate,
+    inspect,
+    model,
+    pick,
+    session,
+    simulate,
+    train,
+)
 
 app = typer.Typer(
     help="Pick particles in cryo-EM micrographs with SO(3)-equivariant networks.",
@@ -21,6 +31,7 @@ app.command()(session.session)
 app.command()(session.export)
 app.command()(convert.convert)
 app.command()(simulate.simulate)
+app.add_typer(inspect.app, name="inspect")
 app.add_typer(model.app, name="model")
 app.command()(demo.demo)
 
