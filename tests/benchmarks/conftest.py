@@ -1,13 +1,16 @@
 """What the benchmarks share: micrographs, models, and the table of ratios at the end."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import pytest
 import torch
 from cases import EDGE, GRIDS, PIXEL_SIZE
 from measure import Costs
+from window import work_for
 
 from napari_so3.picking.picker import load_picker
 from napari_so3.simulation.density import barrel
@@ -38,6 +41,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     for n, path in paths.items():
         picker.with_grid(GRIDS[n]).save(path)
     return paths
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[[], Any]) -> Any:
+    """A viewer on the screen."""
+    viewer = make_napari_viewer()
+    viewer.window.resize(1366, 768)
+    viewer.show()
+    work_for(1.0)
+    return viewer
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ rivals do the same with napari alone, as a plugin without a desk would.
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 from large_session import make_session
 from measure import Cost, Costs
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
+from window import draw, timed, work_for, work_until
 
 from napari_so3.io.micrographs import find_micrographs
 from napari_so3.picking.picks import CANDIDATES
@@ -48,16 +48,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 
 
 @pytest.fixture
-def viewer(make_napari_viewer: Callable[[], Any]) -> Any:
-    """A viewer on the screen."""
-    viewer = make_napari_viewer()
-    viewer.window.resize(1366, 768)
-    viewer.show()
-    work_for(1.0)
-    return viewer
-
-
-@pytest.fixture
 def desk(viewer: Any, folder: Path) -> Iterator[dict[str, Any]]:
     """The docks, with the session opened and drawn."""
     docks = open_desk(viewer)
@@ -71,30 +61,6 @@ def open_session(docks: dict[str, Any], folder: Path) -> None:
     micrographs.opener.open([folder])
     work_until(lambda: micrographs.desk.image is not None)
     work_until(lambda: len(micrographs.session.pool) == MICROGRAPHS)
-
-
-def work_until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
-    """Let Qt work, without a pause that would blur what is measured."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        QApplication.processEvents()
-
-
-def work_for(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    work_until(lambda: time.monotonic() > end)
-
-
-def timed(work: Callable[[], None]) -> Cost:
-    begin = time.perf_counter()
-    work()
-    return Cost(time.perf_counter() - begin)
-
-
-def draw(viewer: Any) -> None:
-    """Draw the canvas now, and wait for it."""
-    viewer.screenshot(flash=False)
 
 
 def test_opening(
