@@ -30,12 +30,29 @@ def test_shares_add_up_and_follow_the_logits(logits, how):
 
 
 @given(st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=40))
-def test_al1_shares_are_of_the_chance_that_no_rotation_fires(logits):
+def test_al1_is_the_chance_that_not_all_rotations_are_silent(logits):
     evidence = weigh(logits, "al1", 0.1)
     silent = -np.log1p(-sigmoid(np.array(logits) + al1_bias(len(logits), 0.1)))
-    np.testing.assert_allclose(evidence.shares * silent.sum(), silent, rtol=1e-6)
     np.testing.assert_allclose(evidence.probabilities, -np.expm1(-silent), rtol=1e-6)
     assert float(evidence.probability) == pytest.approx(-np.expm1(-silent.sum()), rel=1e-6)
+
+
+@given(logit_lists)
+def test_shares_are_the_rotation_given_that_it_is_one_of_them(logits):
+    expected = torch.softmax(torch.tensor(logits, dtype=torch.float64), 0).numpy()
+    np.testing.assert_allclose(weigh(logits, "al1", 0.1).shares, expected, atol=1e-12)
+
+
+def test_where_each_says_little_the_shares_are_those_of_p():
+    evidence = weigh([-3.0, -4.0, -6.0], "al1", 0.01)
+    np.testing.assert_allclose(
+        evidence.shares, evidence.probabilities / evidence.probability, rtol=2e-2
+    )
+
+
+def test_sure_rotations_still_differ():
+    """With a map as filter all of them may say yes; one says it loudest."""
+    assert weigh(np.arange(90.0, 100.0)).effective_number < 3
 
 
 def test_lse_shares_are_a_softmax_and_the_maximum_takes_all():

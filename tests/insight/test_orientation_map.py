@@ -12,7 +12,7 @@ from napari_so3.insight.orientation_map import (
 )
 from napari_so3.insight.stack import RotationStack
 from napari_so3.so3.aggregation import al1_bias
-from napari_so3.so3.rotations import fibonacci_sphere
+from napari_so3.so3.rotations import RotationGrid, fibonacci_sphere
 
 
 def hue(colour) -> float:
@@ -62,6 +62,16 @@ def test_hue_goes_around_z_and_lightness_up():
     assert luminance(up) > luminance(east) > luminance(down)
     np.testing.assert_array_equal(east, colour_of_psi(0))
     np.testing.assert_array_equal(north, colour_of_psi(90))
+
+
+def test_the_few_views_of_a_symmetric_map_share_all_colours():
+    views = RotationGrid.reduced("D7", 168, 4).directions.numpy()
+    poles = views[[views[:, 2].argmax(), views[:, 2].argmin()]]
+    plain, spread = (colour_of_view(poles, among).astype(int) for among in (None, views))
+    top, side = spread
+    assert np.abs(top - side).max() > 90 > np.abs(plain[0] - plain[1]).max()
+    views = sphere(200)
+    np.testing.assert_array_equal(colour_of_view(views, views), colour_of_view(views))
 
 
 def test_a_rotation_has_the_colour_of_its_angle_or_view(rotations):

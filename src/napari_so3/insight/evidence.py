@@ -1,4 +1,4 @@
-"""What each rotation adds to the probability of a particle."""
+"""What each rotation has to do with the probability of a particle."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Evidence:
     logits : ndarray
         (R, ...) float64, as the network gave them.
     shares : ndarray
-        (R, ...) float64, what each rotation contributes; they sum to 1. AL1: to the -log(1 - P) of
-        the network, ``softplus(logit + bias)``. One of all (lse): to its odds. Maximum: the best
-        rotation has all.
+        (R, ...) float64, the odds of each rotation against those of all; they sum to 1. That is the
+        probability that the particle has this rotation, if it has one of them. Where every rotation
+        by itself says little, it is also the share of P. Maximum: the best rotation has all.
     bias : float
         What is added to every logit: it keeps many rotations from making a particle of noise.
     logit : ndarray
@@ -119,19 +119,19 @@ def weigh(
         If ``how`` is unknown or the prior is not a probability.
     """
     values = np.asarray(logits, dtype=np.float64)
-    if how == "al1":
-        bias = al1_bias(len(values), prior)
-        parts = _log_softplus(values + bias)
-        total = np.logaddexp.reduce(parts, axis=0)
-        return Evidence(values, np.exp(parts - total), bias, _log_expm1(total), calibration)
-    if how == "lse":
-        total = np.logaddexp.reduce(values, axis=0)
-        bias = -math.log(len(values))
-        return Evidence(values, np.exp(values - total), bias, total + bias, calibration)
     if how == "max":
         shares = np.zeros_like(values)
         np.put_along_axis(shares, values.argmax(axis=0)[None], 1.0, axis=0)
         return Evidence(values, shares, 0.0, values.max(axis=0), calibration)
+    odds = np.logaddexp.reduce(values, axis=0)
+    shares = np.exp(values - odds)
+    if how == "al1":
+        bias = al1_bias(len(values), prior)
+        joined = _log_expm1(np.logaddexp.reduce(_log_softplus(values + bias), axis=0))
+        return Evidence(values, shares, bias, joined, calibration)
+    if how == "lse":
+        bias = -math.log(len(values))
+        return Evidence(values, shares, bias, odds + bias, calibration)
     raise ValueError(f"rotations are joined by 'al1', 'max' or 'lse', not {how!r}")
 
 

@@ -295,7 +295,7 @@ def _draw_sphere(ax: Axes, rotations: Rotations) -> None:
     inside = np.hypot(x, y) < 1.0
     z = np.sqrt(np.clip(1 - x**2 - y**2, 0, None))
     for half, middle in ((1, gap), (-1, -gap)):
-        colours = colour_of_view(np.stack([half * x, y, half * z], axis=-1))
+        colours = colour_of_view(np.stack([half * x, y, half * z], axis=-1), rotations.directions)
         _draw_disc(ax, colours, inside, middle)
         d = rotations.directions[half * rotations.directions[:, 2] >= 0]
         ax.plot(half * d[:, 0], d[:, 1] + middle, "o", ms=4, mfc="none", mec="black", mew=0.8)

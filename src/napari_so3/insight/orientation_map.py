@@ -19,6 +19,8 @@ Colouring = Literal["in-plane", "view"]
 
 LIGHTNESS, CHROMA = 0.74, 0.12  # of OKLab; in the gamut of a screen for every hue
 DEPTH = 0.16  # lightness of the poles over and under that of the equator
+SPREAD = np.radians(110)  # how far from the middle of a few views the farthest gets its colour
+ALL_OVER = 0.55  # length of the mean of views: below, they are those of half the sphere or more
 REACH = 2  # map pixels: discs of half a diameter, with 20 working pixels per diameter
 
 
@@ -40,7 +42,7 @@ def colour_of_psi(psi: ArrayLike) -> NDArray[np.uint8]:
     return _oklab(np.stack((light, CHROMA * np.cos(angle), CHROMA * np.sin(angle)), axis=-1))
 
 
-def colour_of_view(directions: ArrayLike) -> NDArray[np.uint8]:
+def colour_of_view(directions: ArrayLike, among: ArrayLike | None = None) -> NDArray[np.uint8]:
     """Give the colour of a viewing direction: hue around z, light towards +z, dark towards -z.
 
     The colours are continuous over the sphere. Two hues could not tell all opposite views apart
@@ -50,14 +52,37 @@ def colour_of_view(directions: ArrayLike) -> NDArray[np.uint8]:
     ----------
     directions : array_like
         (..., 3) unit vectors (x, y, z).
+    among : array_like, optional
+        (S, 3) all views of a model. If they keep to a part of the sphere, as those of a symmetric
+        map do, that part gets most of the colours.
 
     Returns
     -------
     ndarray
         (..., 3) uint8 red, green and blue.
     """
-    x, y, z = np.moveaxis(np.asarray(directions, dtype=np.float64), -1, 0)
+    views = np.asarray(directions, dtype=np.float64)
+    if among is not None:
+        views = _spread(views, np.asarray(among, dtype=np.float64))
+    x, y, z = np.moveaxis(views, -1, 0)
     return _oklab(np.stack((LIGHTNESS + DEPTH * z, CHROMA * x, CHROMA * y), axis=-1))
+
+
+def _spread(views: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move views (..., 3) away from the middle of others (S, 3), if those keep together."""
+    mean = among.mean(axis=0)
+    length = np.linalg.norm(mean)
+    if length < ALL_OVER:
+        return views
+    middle = mean / length
+    farthest = np.arccos(np.clip(among @ middle, -1, 1).min())
+    if not 1e-3 < farthest < SPREAD:
+        return views
+    cosine = np.clip(views @ middle, -1, 1)
+    angle = np.minimum(np.arccos(cosine) * (SPREAD / farthest), np.pi)[..., None]
+    aside = views - cosine[..., None] * middle
+    aside = aside / np.maximum(np.linalg.norm(aside, axis=-1, keepdims=True), 1e-12)
+    return np.cos(angle) * middle + np.sin(angle) * aside
 
 
 def colours(rotations: Rotations, by: Colouring) -> NDArray[np.uint8]:
@@ -83,7 +108,8 @@ def colours(rotations: Rotations, by: Colouring) -> NDArray[np.uint8]:
     if by == "in-plane":
         return colour_of_psi(rotations.angles[:, 2])
     if by == "view":
-        return np.repeat(colour_of_view(rotations.directions), rotations.n_psi, axis=0)
+        views = rotations.directions
+        return np.repeat(colour_of_view(views, views), rotations.n_psi, axis=0)
     raise ValueError(f"rotations are coloured by 'in-plane' or 'view', not {by!r}")
 
 

@@ -30,8 +30,8 @@ def _lit(name: str, colour: tuple[float, float, float]) -> Colormap:
     return Colormap([(0, 0, 0), colour, (1, 1, 1)], controls=[0, 0.6, 1], name=name)
 
 
-GLOW = Colormap([(0, 0, 0), BRIGHT, (1, 1, 1)], controls=[0, 0.7, 1], name="glow")
-SIGNED = Colormap([DARK, (0.12, 0.12, 0.14), BRIGHT], name="dark, nothing, bright")
+GLOW = Colormap([(0, 0, 0), BRIGHT, (1, 1, 1)], controls=[0, 0.7, 1], name="amber")
+SIGNED = Colormap([DARK, (0.12, 0.12, 0.14), BRIGHT], name="signed")
 
 
 def zoom_of(size: int) -> float:

@@ -65,7 +65,6 @@ class FiltersDock(Dock):
         self._connect()
 
     def _lay_out(self) -> None:
-        self.plots.addItems((NORMS, SPECTRUM))
         body = QWidget()
         self._body, self._lower = QVBoxLayout(body), QGridLayout()
         self._body.setContentsMargins(0, 0, 0, 0)
@@ -163,12 +162,24 @@ class FiltersDock(Dock):
         elif isinstance(event, Loaded):
             self.status.say("")
             self.bank, self._silent = event.bank, None
+            self._list_plots()
             self.choice.show_bank(event.bank)
         elif isinstance(event, Silent):
             self.status.say("")
             self._silent = event
             self.choice.show_silent(event)
             self._describe()
+
+    def _list_plots(self) -> None:
+        """Offer the strengths where there are filters to be compared."""
+        assert self.bank is not None
+        blocked = self.plots.blockSignals(True)
+        self.plots.clear()
+        single = self.bank.layers[0].basis == "map"
+        self.plots.addItems((SPECTRUM,) if single else (NORMS, SPECTRUM))
+        if self._compared is not None:
+            self.plots.addItem(FSC)
+        self.plots.blockSignals(blocked)
 
     # ------------------------------------------------------------------ the filter
 

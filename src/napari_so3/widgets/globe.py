@@ -73,12 +73,12 @@ class Globe(QWidget):
             (S,) not negative; the larger its value, the larger a view is drawn. All the same size
             without.
         colours : array_like, optional
-            (S, 3) uint8; by default those of views in the orientation map.
+            (S, 3) uint8; by default those in the orientation map.
         """
         self._directions = np.asarray(directions, dtype=np.float64).reshape(-1, 3)
         shares = np.ones(len(self._directions)) if values is None else np.asarray(values, float)
         self._radii = np.sqrt(np.clip(shares / max(float(shares.max(initial=0)), 1e-12), 0, 1))
-        given = colour_of_view(self._directions) if colours is None else colours
+        given = colour_of_view(self._directions, self._directions) if colours is None else colours
         self._colours = np.asarray(given, dtype=np.uint8).reshape(-1, 3)
         if self.view >= len(self._directions):
             self.view = -1
