@@ -70,11 +70,11 @@ def colour_of_view(directions: ArrayLike, among: ArrayLike | None = None) -> NDA
 
 def _spread(views: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.float64]:
     """Move views (..., 3) away from the middle of others (S, 3), if those keep together."""
-    mean = among.mean(axis=0)
-    length = np.linalg.norm(mean)
-    if length < ALL_OVER:
+    total = among.sum(axis=0)
+    length = np.linalg.norm(total)
+    if length <= ALL_OVER * len(among):
         return views
-    middle = mean / length
+    middle = total / length
     farthest = np.arccos(np.clip(among @ middle, -1, 1).min())
     if not 1e-3 < farthest < SPREAD:
         return views
@@ -82,7 +82,7 @@ def _spread(views: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[n
     angle = np.minimum(np.arccos(cosine) * (SPREAD / farthest), np.pi)[..., None]
     aside = views - cosine[..., None] * middle
     aside = aside / np.maximum(np.linalg.norm(aside, axis=-1, keepdims=True), 1e-12)
-    return np.cos(angle) * middle + np.sin(angle) * aside
+    return np.asarray(np.cos(angle) * middle + np.sin(angle) * aside)
 
 
 def colours(rotations: Rotations, by: Colouring) -> NDArray[np.uint8]:
