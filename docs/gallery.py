@@ -18,9 +18,8 @@ import torch
 import typer
 from PIL import Image
 
-from napari_so3.io.volumes import write_volume
+from napari_so3.io.volumes import write_image, write_volume
 from napari_so3.simulation.density import barrel
-from napari_so3.simulation.files import write_image
 from napari_so3.simulation.sample import sample_micrograph
 
 if TYPE_CHECKING:

@@ -371,9 +371,9 @@ def simulate(folder: Path, n: int = 6, shape: tuple[int, int] = (640, 760)) -> d
     """Simulate micrographs of barrels among another protein; give the truth."""
     import torch
 
+    from napari_so3.io.volumes import write_image
     from napari_so3.simulation.ctf import CTF
     from napari_so3.simulation.density import barrel, random_protein
-    from napari_so3.simulation.files import write_image
     from napari_so3.simulation.micrograph import SimulationConfig, simulate_micrograph
 
     folder.mkdir(parents=True)

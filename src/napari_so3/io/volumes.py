@@ -1,10 +1,10 @@
-"""MRC files that hold one volume, such as the density of a particle, or a stack of images."""
+"""MRC files of one volume, such as the density of a particle; and all that are written."""
 
 from __future__ import annotations
 
 import warnings
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import mrcfile
 import numpy as np
@@ -122,6 +122,21 @@ def _voxel_size(path: Path, header: np.recarray[tuple[int], np.dtype[np.void]]) 
     return sides[0]
 
 
+def write_image(path: Path, image: NDArray[np.float32], pixel_size: float) -> None:
+    """Write an image as MRC, replacing what is there.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    image : ndarray
+        (ny, nx) float32, row 0 first.
+    pixel_size : float
+        Å.
+    """
+    _write(path, image, pixel_size)
+
+
 def write_volume(path: Path, values: NDArray[np.float32], voxel_size: float) -> None:
     """Write a volume as MRC, replacing what is there.
 
@@ -134,7 +149,7 @@ def write_volume(path: Path, values: NDArray[np.float32], voxel_size: float) -> 
     voxel_size : float
         Å.
     """
-    _write(path, values, voxel_size, stack=False)
+    _write(path, values, voxel_size, "volume")
 
 
 def write_image_stack(path: Path, images: NDArray[np.float32], pixel_size: float) -> None:
@@ -149,14 +164,19 @@ def write_image_stack(path: Path, images: NDArray[np.float32], pixel_size: float
     pixel_size : float
         Å.
     """
-    _write(path, images, pixel_size, stack=True)
+    _write(path, images, pixel_size, "stack")
 
 
-def _write(path: Path, values: NDArray[np.float32], voxel_size: float, stack: bool) -> None:
+def _write(
+    path: Path,
+    values: NDArray[np.float32],
+    size: float,
+    of: Literal["image", "volume", "stack"] = "image",
+) -> None:
     with atomic_path(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
         mrc.set_data(np.asarray(values, dtype=np.float32))
-        if stack:
+        if of == "stack":
             mrc.set_image_stack()
-        else:
+        elif of == "volume":
             mrc.set_volume()
-        mrc.voxel_size = voxel_size
+        mrc.voxel_size = size

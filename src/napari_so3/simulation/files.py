@@ -15,13 +15,13 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import mrcfile
 import numpy as np
 import pandas as pd
 import starfile
 import torch
 
 from napari_so3.io.files import atomic_path, remove_leftovers
+from napari_so3.io.volumes import write_image
 from napari_so3.simulation.density import random_protein
 from napari_so3.simulation.imaging import thickness
 from napari_so3.simulation.micrograph import SimulationConfig, simulate_micrograph
@@ -29,8 +29,6 @@ from napari_so3.simulation.micrograph import SimulationConfig, simulate_microgra
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from napari_so3.simulation.ctf import CTF
     from napari_so3.simulation.density import Particle
@@ -217,13 +215,6 @@ def write_simulation(
     with atomic_path(record) as path:
         text = json.dumps({**origin, "measured": _measured(made)}, indent=1)
         path.write_text(text + "\n", encoding="utf-8")
-
-
-def write_image(path: Path, image: NDArray[np.float32], pixel_size: float) -> None:
-    """Write an image as MRC with float32 values and its pixel size (Å); replaced as a whole."""
-    with atomic_path(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-        mrc.set_data(image)
-        mrc.voxel_size = pixel_size
 
 
 def write_truth(path: Path, made: SimulatedMicrograph, micrograph: str) -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_so3.io.volumes import write_image
 from napari_so3.simulation.ctf import CTF
 from napari_so3.simulation.density import barrel
-from napari_so3.simulation.files import write_image, write_truth
+from napari_so3.simulation.files import write_truth
 from napari_so3.simulation.micrograph import (
     SimulationConfig,
     simulate_micrograph,
