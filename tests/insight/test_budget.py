@@ -172,3 +172,14 @@ def test_the_smallest_is_the_first_that_is_good_enough():
     assert result.smallest().views == 2
     assert result.smallest(0.999).views == 8
     assert result.smallest(0.1).views == 1
+
+
+def test_the_own_rotations_are_suggested_where_only_the_most_would_do():
+    row = BudgetRow(4, 8, 1.0, 10, 0.9, 1.0, 0, 0.0)
+    most = replace(row, views=32, kept=1.0, seconds=12.0)
+    scarce = Budget((replace(row, views=1, kept=0.5), row, most), (4, 8), 1, 0.5)
+    assert scarce.suggested() is row and scarce.is_own(row) and not scarce.is_own(most)
+    assert "32 keep 90.0 %" in scarce.advice() and "comes with 32" in scarce.advice()
+    enough = replace(scarce, rows=(row, replace(row, views=8, kept=0.995), most))
+    assert enough.suggested().rotations == 64
+    assert "64 rotations" in enough.advice() and "1 s instead of 12 s" in enough.advice()

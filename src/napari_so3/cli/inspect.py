@@ -25,7 +25,6 @@ from napari_so3.cli.looking import (
     InspectError,
     best_place,
     check_figure,
-    find,
     follow,
     look,
     make_folder,
@@ -85,7 +84,7 @@ def budget(
         )
         table = Table("Rotations", "Time", "Picks", "Kept", "At the threshold", "New", "ΔP")
         for row in found.rows:
-            own = ", the model's own" if (row.views, row.in_plane) == found.own else ""
+            own = ", the model's own" if found.is_own(row) else ""
             table.add_row(
                 f"{row.rotations} ({row.views} x {row.in_plane}{own})",
                 f"{row.seconds:.2f} s",
@@ -96,11 +95,9 @@ def budget(
                 f"{row.shift:.3f}",
             )
         console.print(table)
-        enough = found.smallest()
-        say(
-            f"The fewest rotations that keep 99 % of the picks on {count(len(paths), 'micrograph')}"
-            f": {enough.rotations} (--rotations {enough.views}x{enough.in_plane})"
-        )
+        say(found.advice())
+        row, on = found.suggested(), count(len(paths), "micrograph")
+        say(f"Suggested on {on}: --rotations {row.views}x{row.in_plane}")
         if output is not None:
             save_figure(budget_figure(found), output)
 
@@ -158,14 +155,12 @@ def maps(
     with user_errors():
         from napari_so3.insight.figures import orientation_figure, rotation_montage
         from napari_so3.insight.saving import save_maps
-        from napari_so3.picking.pick import prepare
 
         opened, picker, settings, where = open_all(
             micrograph, diameter, model, rotations, device, pixel_size
         )
-        seen = look(opened, picker, settings, where)
-        picks = picks_on(find(seen, opened, picker, settings), picker, threshold)
-        image = prepare(opened, picker, settings)
+        image, seen, found = look(opened, picker, settings, where)
+        picks = picks_on(found, picker, threshold)
         stem = output / opened.name
         make_folder(output)
         save_maps(stem.with_name(f"{opened.name}_maps.npz"), seen)
@@ -219,15 +214,14 @@ def explain(
         opened, picker, settings, where = open_all(
             micrograph, diameter, model, rotations, device, pixel_size
         )
-        seen = look(opened, picker, settings, where)
-        found = find(seen, opened, picker, settings)
+        image, seen, found = look(opened, picker, settings, where)
         others = (
             [picks_on(found, picker, threshold)]
             if picks is None
             else [picks_on(table, picker, threshold) for table in read_tables(picks, picker)]
         )
         place = (at[1], at[0]) if at is not None else best_place(found, opened)
-        result = follow(explain_pick(place, seen, opened, picker, settings, others))
+        result = follow(explain_pick(place, seen, opened, picker, settings, others, image))
         say(result.sentence())
         save_figure(explanation_figure(result), output)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_so3.picking.pick import PickSettings
     from napari_so3.picking.picker import Picker
     from napari_so3.picking.picks import Picks
+    from napari_so3.picking.preprocess import WorkingImage
 
 FIGURES = (".png", ".pdf", ".svg")
 RESOLUTION = 150  # dots per inch
@@ -60,26 +61,17 @@ def follow(events: Iterator[Any]) -> Any:
 
 def look(
     micrograph: "Micrograph", picker: "Picker", settings: "PickSettings", device: Any
-) -> "RotationMaps":
-    """Score a micrograph, and keep what every rotation says."""
+) -> tuple["WorkingImage", "RotationMaps", "Picks"]:
+    """Prepare and score a micrograph, keep what every rotation says, and find the candidates."""
     from napari_so3.insight.rotation_maps import see_rotations
-    from napari_so3.picking.score import Scorer
-
-    seen = follow(see_rotations(micrograph, picker, settings, Scorer(picker.net, device)))
-    return cast("RotationMaps", seen)
-
-
-def find(
-    seen: "RotationMaps", micrograph: "Micrograph", picker: "Picker", settings: "PickSettings"
-) -> "Picks":
-    """Find the picks in maps that are there already."""
     from napari_so3.picking.pick import find_picks, prepare
-    from napari_so3.picking.score import ScoreMaps
+    from napari_so3.picking.score import ScoreMaps, Scorer
 
-    config = picker.net.config
+    image, config = prepare(micrograph, picker, settings), picker.net.config
+    scorer = Scorer(picker.net, device)
+    seen: RotationMaps = follow(see_rotations(micrograph, picker, settings, scorer, image))
     scores = ScoreMaps(seen.logits, seen.best, config.stride, config.grid)
-    image = prepare(micrograph, picker, settings)
-    return find_picks(scores, image, micrograph, picker, settings)
+    return image, seen, find_picks(scores, image, micrograph, picker, settings)
 
 
 def picks_on(picks: "Picks", picker: "Picker", threshold: float | None) -> "PicksOn":

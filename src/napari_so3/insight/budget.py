@@ -96,6 +96,10 @@ class Budget:
         """The most rotations."""
         return self.rows[-1]
 
+    def is_own(self, row: BudgetRow) -> bool:
+        """Tell whether these are the rotations that the model comes with."""
+        return (row.views, row.in_plane) == self.own
+
     def smallest(self, share: float = ENOUGH) -> BudgetRow:
         """Find the fewest rotations that keep a share of the reference's picks.
 
@@ -110,6 +114,39 @@ class Budget:
             The reference itself if no fewer do.
         """
         return next(row for row in self.rows if row.kept >= share or row is self.reference)
+
+    def suggested(self) -> BudgetRow:
+        """Find what to use: the smallest that is enough, or else the model's own rotations.
+
+        Returns
+        -------
+        BudgetRow
+            The reference only if the model's own rotations were not compared.
+        """
+        enough = self.smallest()
+        own = [row for row in self.rows if self.is_own(row)]
+        return own[0] if enough is self.reference and own else enough
+
+    def advice(self) -> str:
+        """Say which number of rotations is enough, for people."""
+        most, enough = self.reference, self.smallest()
+        if enough is not most:
+            return (
+                f"{enough.rotations} rotations rank {100 * enough.kept:.1f} % of the same picks "
+                f"first as {most.rotations} do, in {seconds(enough.seconds)} instead of "
+                f"{seconds(most.seconds)} per micrograph."
+            )
+        best = max(self.rows[:-1], key=lambda row: row.kept, default=most)
+        return (
+            f"No smaller number keeps {100 * ENOUGH:.0f} % of the picks of {most.rotations} "
+            f"rotations; {best.rotations} keep {100 * best.kept:.1f} %. More is not always better: "
+            f"the model comes with {self.own[0] * self.own[1]}."
+        )
+
+
+def seconds(time: float) -> str:
+    """Write a short time with two digits, such as ``0.45 s`` or ``12 s``."""
+    return f"{time:.0f} s" if time >= 10 else f"{time:.2g} s"
 
 
 @dataclass(frozen=True, eq=False)

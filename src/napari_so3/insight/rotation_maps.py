@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_so3.io.micrographs import Micrograph
     from napari_so3.picking.pick import PickSettings
     from napari_so3.picking.picker import Picker
+    from napari_so3.picking.preprocess import WorkingImage
     from napari_so3.picking.score import ScoreProgress, Scorer
     from napari_so3.so3.aggregation import Aggregation
 
@@ -151,7 +152,11 @@ class RotationMaps:
 
 
 def see_rotations(
-    micrograph: Micrograph, picker: Picker, settings: PickSettings, scorer: Scorer
+    micrograph: Micrograph,
+    picker: Picker,
+    settings: PickSettings,
+    scorer: Scorer,
+    image: WorkingImage | None = None,
 ) -> Iterator[ScoreProgress | RotationMaps]:
     """Score a micrograph and keep what every rotation says.
 
@@ -165,6 +170,8 @@ def see_rotations(
         Diameter.
     scorer : Scorer
         The picker's network on a device.
+    image : WorkingImage, optional
+        What `prepare` gives for the micrograph, if that is known already.
 
     Yields
     ------
@@ -184,9 +191,13 @@ def see_rotations(
 
 
 def _see(
-    micrograph: Micrograph, picker: Picker, settings: PickSettings, scorer: Scorer
+    micrograph: Micrograph,
+    picker: Picker,
+    settings: PickSettings,
+    scorer: Scorer,
+    image: WorkingImage | None = None,
 ) -> Iterator[ScoreProgress | RotationMaps]:
-    image = prepare(micrograph, picker, settings)
+    image = prepare(micrograph, picker, settings) if image is None else image
     config = picker.net.config
     height, width = ((n - 1) // config.stride + 1 for n in image.pixels.shape)
     stack = RotationStack.empty((len(config.grid), height, width))
