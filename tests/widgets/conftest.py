@@ -4,6 +4,7 @@ import mrcfile
 import numpy as np
 import pytest
 import torch
+from labelling import open_session
 from napari.settings import get_plugin_settings
 from npe2 import PluginManifest
 
@@ -78,3 +79,12 @@ def own_state(tmp_path_factory, monkeypatch):
     """Keep the list of recent sessions of whoever runs the tests as it is."""
     folder = tmp_path_factory.mktemp("state")
     monkeypatch.setattr("napari_so3.session.folders.user_state_path", lambda *_, **__: folder)
+
+
+@pytest.fixture
+def desk(viewer, tmp_path, write_mrc, qtbot, model):
+    """The desk of a session of three small micrographs with the random model."""
+    desk = open_session(viewer, tmp_path, write_mrc)
+    desk.session.model = str(model)
+    qtbot.waitUntil(lambda: desk.name == "m0")
+    return desk

@@ -1,18 +1,10 @@
 import pytest
-from labelling import DIAMETER, open_session
+from labelling import DIAMETER
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_so3.widgets.look_bar import LookBar
 from napari_so3.widgets.see_engine import SeeEngine
-
-
-@pytest.fixture
-def desk(viewer, tmp_path, write_mrc, qtbot, model):
-    desk = open_session(viewer, tmp_path, write_mrc)
-    desk.session.model = str(model)
-    qtbot.waitUntil(lambda: desk.name == "m0")
-    return desk
 
 
 @pytest.fixture

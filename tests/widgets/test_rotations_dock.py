@@ -8,7 +8,6 @@ from labelling import (
     SHOWN,
     Mouse,
     open_dock,
-    open_session,
 )
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -18,14 +17,6 @@ from napari_so3.widgets.layers import KEY, find_layer
 
 TITLE = "Rotations and score maps"
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def desk(viewer, tmp_path, write_mrc, qtbot, model):
-    desk = open_session(viewer, tmp_path, write_mrc)
-    desk.session.model = str(model)
-    qtbot.waitUntil(lambda: desk.name == "m0")
-    return desk
 
 
 @pytest.fixture

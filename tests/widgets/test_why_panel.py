@@ -3,7 +3,7 @@
 import matplotlib.image
 import numpy as np
 import pytest
-from labelling import DIAMETER, PIXEL_SIZE, PLACES, SHOWN, Mouse, open_dock, open_session
+from labelling import DIAMETER, PIXEL_SIZE, PLACES, SHOWN, Mouse, open_dock
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtTest import QTest
@@ -15,14 +15,6 @@ from napari_so3.widgets.why_panel import EMPTY, NO_PICK_HERE, OTHER_MODEL
 
 TITLE = "Rotations and score maps"
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def desk(viewer, tmp_path, write_mrc, qtbot, model):
-    desk = open_session(viewer, tmp_path, write_mrc)
-    desk.session.model = str(model)
-    qtbot.waitUntil(lambda: desk.name == "m0")
-    return desk
 
 
 @pytest.fixture

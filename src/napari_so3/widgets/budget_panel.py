@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -12,8 +11,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSpinBox,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -23,11 +20,11 @@ from napari_so3.widgets.budget_plot import BudgetPlot
 from napari_so3.widgets.check_engine import BudgetJob, survey
 from napari_so3.widgets.job_bar import JobBar
 from napari_so3.widgets.listening import Listening
+from napari_so3.widgets.result_table import ResultTable
 
 if TYPE_CHECKING:
     from napari_so3.insight.budget import Budget, BudgetRow
     from napari_so3.widgets.desk import Desk
-    from napari_so3.widgets.seeing import Seeing
 
 MOST = 10  # micrographs
 AT_FIRST = 2
@@ -58,11 +55,9 @@ class BudgetPanel(QWidget):
     ----------
     desk : Desk
         Shows the micrographs of the session.
-    seeing : Seeing
-        Not used: all panels of the dock are made alike.
     """
 
-    def __init__(self, desk: Desk, seeing: Seeing) -> None:
+    def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk, self._session = desk, desk.session
         self._budget: Budget | None = None
@@ -139,34 +134,13 @@ class BudgetPanel(QWidget):
 
     def _show_budget(self, budget: Budget) -> None:
         self._budget = budget
-        self.table.setRowCount(len(budget.rows))
-        for i, row in enumerate(budget.rows):
-            self._fill(i, row, (row.views, row.in_plane) == budget.own)
-        header = self.table.horizontalHeader().height()
-        self.table.setFixedHeight(header + self.table.verticalHeader().length() + 4)
+        own = [budget.is_own(row) for row in budget.rows]
+        self.table.fill([_cells(row) for row in budget.rows], left=1, bold=own)
         self.plot.show_budget(budget)
-        self.advice.setText(_advise(budget))
+        self.advice.setText(budget.advice())
         for part in (self.advice, self.table, self.plot):
             part.setVisible(len(budget.rows) > 1)
-        self.table.selectRow(_suggested(budget))
-
-    def _fill(self, i: int, row: BudgetRow, own: bool) -> None:
-        texts = (
-            f"{row.rotations} ({row.views} × {row.in_plane})",
-            seconds(row.seconds),
-            f"{row.picks:,}",
-            f"{100 * row.kept:.1f} %",
-            f"{row.new:,}",
-            f"{row.shift:.2f}",
-        )
-        for column, text in enumerate(texts):
-            item = QTableWidgetItem(text)
-            if column:
-                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            font = item.font()
-            font.setBold(own)
-            item.setFont(font)
-            self.table.setItem(i, column, item)
+        self.table.selectRow(budget.rows.index(budget.suggested()))
 
     # ------------------------------------------------------------------ taking one
 
@@ -183,8 +157,8 @@ class BudgetPanel(QWidget):
     def _use(self) -> None:
         row = self._chosen()
         if row is not None and self._budget is not None:
-            grid = (row.views, row.in_plane)
-            self._session.rotations = None if grid == self._budget.own else grid
+            own = self._budget.is_own(row)
+            self._session.rotations = None if own else (row.views, row.in_plane)
 
     def _show_in_use(self) -> None:
         grid = self._session.rotations
@@ -192,48 +166,25 @@ class BudgetPanel(QWidget):
         self.in_use.setText(f"Rotations in use: {words}.\nThey count when you pick or look again.")
 
 
-def _make_table() -> QTableWidget:
-    table = QTableWidget(0, len(COLUMNS))
-    table.setHorizontalHeaderLabels([title for title, _ in COLUMNS])
-    for column, (_, words) in enumerate(COLUMNS):
-        table.horizontalHeaderItem(column).setToolTip(words)
+def _make_table() -> ResultTable:
+    table = ResultTable(COLUMNS)
     table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(22)
-    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     header = table.horizontalHeader()
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
     return table
 
 
-def seconds(time: float) -> str:
-    """Write a short time with two digits, such as ``0.45 s`` or ``12 s``."""
-    return f"{time:.0f} s" if time >= 10 else f"{time:.2g} s"
+def _cells(row: BudgetRow) -> tuple[str, ...]:
+    from napari_so3.insight.budget import seconds  # with torch, which is there by now
 
-
-def _suggested(budget: Budget) -> int:
-    """Row of the number that is enough, or of the model's own where none is but the largest."""
-    enough = budget.smallest()
-    own = [i for i, row in enumerate(budget.rows) if (row.views, row.in_plane) == budget.own]
-    return own[0] if enough is budget.reference and own else budget.rows.index(enough)
-
-
-def _advise(budget: Budget) -> str:
-    """Say in words which number of rotations is enough."""
-    most, enough = budget.reference, budget.smallest()
-    if enough is not most:
-        return (
-            f"{enough.rotations} rotations rank {100 * enough.kept:.1f} % of the same picks first "
-            f"as {most.rotations} do, in {seconds(enough.seconds)} instead of "
-            f"{seconds(most.seconds)} per micrograph."
-        )
-    best = max(budget.rows[:-1], key=lambda row: row.kept, default=most)
     return (
-        f"No smaller number keeps 99 % of the picks of {most.rotations} rotations; "
-        f"{best.rotations} keep {100 * best.kept:.1f} %. More is not always better: the model "
-        f"comes with {budget.own[0] * budget.own[1]}."
+        f"{row.rotations} ({row.views} × {row.in_plane})",
+        seconds(row.seconds),
+        f"{row.picks:,}",
+        f"{100 * row.kept:.1f} %",
+        f"{row.new:,}",
+        f"{row.shift:.2f}",
     )

@@ -9,8 +9,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QLabel,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -19,6 +17,7 @@ from napari_so3.widgets.boxes import hint
 from napari_so3.widgets.check_engine import check
 from napari_so3.widgets.job_bar import JobBar
 from napari_so3.widgets.listening import Listening
+from napari_so3.widgets.result_table import ResultTable
 from napari_so3.widgets.see_engine import SeeJob
 
 if TYPE_CHECKING:
@@ -100,14 +99,10 @@ class CheckPanel(QWidget):
         self.words.setText(
             "".join(f'<p style="margin: 0 0 4px 0">{s}</p>' for s in found.sentences())
         )
+        self.table.fill([_cells(row) for row in found.rows])
+        self.table.setVerticalHeaderLabels(ROWS)
         for i, row in enumerate(found.rows):
             self.table.verticalHeaderItem(i).setToolTip(row.words)
-            for column, text in enumerate(_cells(row)):
-                item = QTableWidgetItem(text)
-                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.table.setItem(i, column, item)
-        header = self.table.horizontalHeader().height()
-        self.table.setFixedHeight(header + self.table.verticalHeader().length() + 4)
         self.words.show()
         self.table.show()
 
@@ -122,18 +117,10 @@ def _cells(row: Turned) -> tuple[str, ...]:
     )
 
 
-def _make_table() -> QTableWidget:
-    table = QTableWidget(len(ROWS), len(COLUMNS))
-    table.setHorizontalHeaderLabels([title for title, _ in COLUMNS])
-    table.setVerticalHeaderLabels(list(ROWS))
-    for column, (_, words) in enumerate(COLUMNS):
-        table.horizontalHeaderItem(column).setToolTip(words)
-    table.verticalHeader().setDefaultSectionSize(22)
-    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+def _make_table() -> ResultTable:
+    table = ResultTable(COLUMNS)
     table.setMinimumWidth(0)
     table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
     table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
     return table

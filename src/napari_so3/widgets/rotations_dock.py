@@ -43,7 +43,7 @@ class RotationsDock(Dock):
         self.why.wanted.connect(self.maps.look.look)
         self.maps.look.failed.connect(self.why.tell)
         self.tabs = QTabWidget()
-        self.budget = BudgetPanel(self.desk, self.seeing)
+        self.budget = BudgetPanel(self.desk)
         self.check = CheckPanel(self.desk, self.seeing)
         self._panels = (self.maps, self.why, self.budget, self.check)
         for panel, title in zip(self._panels, TABS, strict=True):
