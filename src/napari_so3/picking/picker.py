@@ -199,7 +199,7 @@ def _load(path: Path, _mtime: int, _size: int) -> Picker:
             int(header["sign"]),
             float(header["threshold"]),
             dict(header["training"]),
-            _fingerprint(header, tensors),
+            fingerprint_of(header, tensors),
             _calibration(header),
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -229,7 +229,8 @@ def _build(architecture: str, network: dict[str, Any]) -> PickerNet | TemplateNe
     raise ValueError(f"there is no network {architecture!r}")
 
 
-def _fingerprint(header: dict[str, Any], tensors: dict[str, Any]) -> str:
+def fingerprint_of(header: dict[str, Any], tensors: dict[str, Any]) -> str:
+    """Digest the header and the tensors of a model file in 16 characters."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for key in sorted(tensors):
         digest.update(key.encode())

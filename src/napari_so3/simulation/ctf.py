@@ -131,3 +131,26 @@ def apply_ctf(image: Tensor, ctf: CTF, pixel_size: float) -> Tensor:
     spectrum = torch.fft.rfft2(image.float()) * transfer
     imaged: Tensor = torch.fft.irfft2(spectrum, s=(ny, nx))
     return imaged
+
+
+def flip_phases(image: Tensor, ctf: CTF, pixel_size: float) -> Tensor:
+    """Give all frequencies the sign that low ones have: particles stay dark.
+
+    Parameters
+    ----------
+    image : Tensor
+        (ny, nx) micrograph.
+    ctf : CTF
+        Its CTF.
+    pixel_size : float
+        Å per pixel.
+
+    Returns
+    -------
+    Tensor
+        (ny, nx) float32; flipped twice it is as it was.
+    """
+    shape = (int(image.shape[0]), int(image.shape[1]))
+    signs = torch.where(evaluate_ctf(ctf, shape, pixel_size) > 0, -1.0, 1.0).to(image.device)
+    flipped: Tensor = torch.fft.irfft2(torch.fft.rfft2(image.float()) * signs, s=shape)
+    return flipped

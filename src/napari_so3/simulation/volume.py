@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from napari_so3.simulation.density import PseudoAtoms
+
 _SMOOTHING = 6.0  # Å (sd) of the low-pass that tells the particle from solvent
 _CORE = 0.15  # of the largest smoothed density: certainly not solvent
 _SPECK = 0.05  # of the largest piece: smaller pieces are dust
@@ -242,6 +244,34 @@ def read_density(
     if lowpass is not None:
         cleared = ndimage.gaussian_filter(cleared, 0.225 * lowpass / voxel_size)
     return DensityMap(cleared, voxel_size, name)
+
+
+def rasterise(atoms: PseudoAtoms, voxel_size: float, name: str) -> DensityMap:
+    """Put pseudo-atoms on a grid.
+
+    Parameters
+    ----------
+    atoms : PseudoAtoms
+        Whose width is at least a voxel.
+    voxel_size : float
+        Å.
+    name : str
+        Of the map.
+
+    Returns
+    -------
+    DensityMap
+        With an odd edge, the origin on the middle voxel.
+    """
+    half = math.ceil((atoms.diameter / 2 + 3 * atoms.sigma) / voxel_size)
+    axis = torch.arange(-half, half + 1, dtype=torch.float64) * voxel_size
+    waves = [
+        torch.exp(-((axis - atoms.positions[:, i, None]) ** 2) / (2 * atoms.sigma**2))
+        for i in range(3)
+    ]
+    weights = atoms.amplitudes / (2 * math.pi * atoms.sigma**2) ** 1.5
+    values = torch.einsum("n,nz,ny,nx->zyx", weights, waves[2], waves[1], waves[0])
+    return DensityMap(values.float().numpy(), voxel_size, name)
 
 
 def _solvent_level(values: NDArray[np.float32]) -> np.float32:

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from napari_so3.training.tiles import Batch
 
+    Criterion = Callable[[Tensor, Tensor], Tensor]
     Draw = Callable[[int, np.random.Generator], Batch]
     Validate = Callable[[nn.Module], float]
     Enough = Callable[[], bool]
@@ -57,8 +58,8 @@ class FitConfig:
     patience, stop_patience : int
         ``"plateau"``: epochs without improvement before the rate is lowered, and before the
         training ends.
-    loss : Loss
-        What is minimised.
+    loss : callable
+        What is minimised: outputs of the network and targets to a scalar; a frozen dataclass.
     freeze_norm : bool
         Keep the statistics of the batch norms (fine-tuning on few labels).
     seed : int
@@ -73,7 +74,7 @@ class FitConfig:
     schedule: Literal["one-cycle", "plateau"] = "plateau"
     patience: int = 3
     stop_patience: int = 5
-    loss: Loss = field(default_factory=Loss)
+    loss: Criterion = field(default_factory=Loss)
     freeze_norm: bool = False
     seed: int = 0
     origin: str = ""
@@ -97,7 +98,7 @@ class FitProgress:
     loss : float
         Loss of the step.
     validation : float or None
-        AUPRC on the held-out part, with the last step of an epoch.
+        Figure of merit on the held-out part, with the last step of an epoch.
     best : float or None
         Largest validation so far.
     learning_rate : float
@@ -140,7 +141,7 @@ def fit(
     Parameters
     ----------
     net : Module
-        Images (n, 1, h, w) to logits (n, h', w'); on the device to train on.
+        Images (n, 1, h, w) to what the loss takes; on the device to train on.
     draw : callable
         Gives the batch of a step from its number (from 0) and a generator.
     config : FitConfig

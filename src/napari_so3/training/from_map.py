@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from napari_so3.picking.picker import Picker
     from napari_so3.simulation.estimate import NoiseSpectrum
-    from napari_so3.simulation.micrograph import SimulationConfig
+    from napari_so3.simulation.micrograph import SimulatedMicrograph, SimulationConfig
     from napari_so3.simulation.volume import DensityMap
 
 FINEST = 24.0  # pixels per diameter of simulated micrographs; finer ones are not looked at
@@ -80,7 +80,7 @@ class Scene:
 
     Parameters
     ----------
-    density : DensityMap
+    density : Particle
         The particle.
     diameter : float
         Å, as it will be given with the micrographs.
@@ -91,6 +91,8 @@ class Scene:
         noise of the simulation, since a spectrum does not tell noise from particles.
     defocus : tuple of float, optional
         Smallest and largest, Å; any of the usual ones by default.
+    snr : tuple of float
+        Smallest and largest.
     """
 
     density: DensityMap
@@ -98,23 +100,27 @@ class Scene:
     pixel_size: float
     spectra: tuple[NoiseSpectrum, ...] = ()
     defocus: tuple[float, float] | None = None
+    snr: tuple[float, float] = SNR
 
     def simulate(self, rng: np.random.Generator) -> LabelledMicrograph:
         """Simulate a micrograph of the particle, with all particles labelled."""
+        made = self.make(rng)
+        micrograph = Micrograph(Path("simulated.mrc"), made.image, self.pixel_size, "given")
+        labels = Labels(made.truth[["y", "x"]].to_numpy(), complete=True)
+        return LabelledMicrograph(micrograph, labels, self.diameter)
+
+    def make(self, rng: np.random.Generator) -> SimulatedMicrograph:
+        """Simulate a micrograph of the particle, of which everything is known."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         size = self.density.diameter
         config = self.configure(rng)
         # Dirt must not look like the particle: fragments are at most half as large.
         dirt = [random_protein(generator, size * f) for f in rng.uniform(0.25, 0.5, 3)]
         made = simulate_fitting(self.density, config, generator, dirt)
-        image = made.image
         if self.spectra and rng.random() < MATCHED:
-            image = with_spectrum(
-                image, self.pixel_size, self.spectra[int(rng.integers(len(self.spectra)))]
-            )
-        micrograph = Micrograph(Path("simulated.mrc"), image, self.pixel_size, "given")
-        labels = Labels(made.truth[["y", "x"]].to_numpy(), complete=True)
-        return LabelledMicrograph(micrograph, labels, self.diameter)
+            spectrum = self.spectra[int(rng.integers(len(self.spectra)))]
+            made = replace(made, image=with_spectrum(made.image, self.pixel_size, spectrum))
+        return made
 
     def configure(self, rng: np.random.Generator) -> SimulationConfig:
         """Draw what one micrograph shows."""
@@ -124,7 +130,7 @@ class Scene:
             config,
             pixel_size=self.pixel_size,
             n_particles=int(rng.integers(FEWEST, MOST)),
-            snr=float(np.exp(rng.uniform(*np.log(SNR)))),
+            snr=float(np.exp(rng.uniform(*np.log(self.snr)))),
             min_distance=MIN_DISTANCE,
         )
         if self.defocus is None:

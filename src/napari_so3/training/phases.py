@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_so3.training.checkpoint import digest
 from napari_so3.training.fit import fit
-from napari_so3.training.sources import batch_auprc, validation_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from napari_so3.so3.networks import PickerNet
+    from napari_so3.so3.pose_networks import PoseNet
     from napari_so3.so3.rotations import RotationGrid
-    from napari_so3.training.fit import Enough, FitConfig, FitProgress
-    from napari_so3.training.sources import CropSource, TileSource
+    from napari_so3.training.fit import Draw, Enough, FitConfig, FitProgress, Validate
 
-    MakeSource = Callable[[PickerNet], TileSource | CropSource]
+
+Net = TypeVar("Net", "PickerNet", "PoseNet")
 
 
 @dataclass(frozen=True)
@@ -30,27 +30,27 @@ class Phase:
 
 
 def fit_phases(
-    net: PickerNet,
+    net: Net,
     phases: Sequence[Phase],
-    source: MakeSource,
-    held_out: MakeSource | None = None,
+    source: Callable[[Net], Draw],
+    judge: Callable[[Net], Validate] | None = None,
     checkpoint: Path | None = None,
     origin: str = "",
     enough: Enough | None = None,
-) -> Iterator[FitProgress | PickerNet]:
+) -> Iterator[FitProgress | Net]:
     """Train a network through several phases.
 
     Parameters
     ----------
-    net : PickerNet
+    net : PickerNet or PoseNet
         Start, on the device to train on; left alone where a phase has a grid, or else trained in
         place.
     phases : sequence of Phase
         One after another.
     source : callable
         Makes the source of batches for a network.
-    held_out : callable, optional
-        Makes the source that the validation batch is drawn from; no validation by default.
+    judge : callable, optional
+        Makes what validates a network; no validation by default.
     checkpoint : Path, optional
         Beginning of the names of the checkpoints, one per phase; removed when the iteration goes on
         after the trained network.
@@ -61,7 +61,7 @@ def fit_phases(
 
     Yields
     ------
-    FitProgress or PickerNet
+    FitProgress, PickerNet or PoseNet
         Steps, counted through all phases, and at last the trained network on the grid of the last
         phase. The time left takes a step to cost as much as its rotations.
     """
@@ -71,10 +71,7 @@ def fit_phases(
     files = []
     for number, phase in enumerate(phases, start=1):
         net = _on_grid(net, phase)
-        validate = None
-        if held_out is not None:
-            batch = validation_batch(held_out(net))
-            validate = lambda trained, batch=batch: batch_auprc(trained, batch)  # noqa: E731
+        validate = None if judge is None else judge(net)
         file = None
         if checkpoint is not None:
             file = checkpoint.with_name(f"{checkpoint.name}.phase{number}")
@@ -97,13 +94,14 @@ def fit_phases(
         file.unlink(missing_ok=True)
 
 
-def _on_grid(net: PickerNet, phase: Phase) -> PickerNet:
+def _on_grid(net: Net, phase: Phase) -> Net:
     if phase.grid is None:
         return net
-    return net.with_grid(phase.grid).to(next(net.parameters()).device)
+    moved: Net = net.with_grid(phase.grid)
+    return moved.to(next(net.parameters()).device)
 
 
-def _cost(net: PickerNet, phase: Phase | None = None) -> float:
+def _cost(net: Any, phase: Phase | None = None) -> float:
     """Rotations of all steps of a phase, or those of the network in one step."""
     if phase is None:
         return len(net.config.grid)

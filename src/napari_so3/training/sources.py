@@ -131,6 +131,12 @@ class CropSource:
         return draw_crops(self.maps, field_, stride, self.batch, rng, self.positive_share)
 
 
+def judge_by_auprc(source: TileSource | CropSource) -> Callable[[nn.Module], float]:
+    """Give a validation for `fit`: `batch_auprc` of one batch of a source."""
+    batch = validation_batch(source)
+    return lambda net: batch_auprc(net, batch)
+
+
 def validation_batch(source: TileSource | CropSource) -> Batch:
     """Draw the batch that every validation uses."""
     return source(0, np.random.default_rng(VALIDATION_SEED))

@@ -17,7 +17,7 @@ from napari_so3.training.fit import FitConfig, FitProgress
 from napari_so3.training.losses import Loss
 from napari_so3.training.phases import Phase, fit_phases
 from napari_so3.training.settle import calibrate, calibrate_to_number, finding, made_now
-from napari_so3.training.sources import TileSource
+from napari_so3.training.sources import TileSource, judge_by_auprc
 from napari_so3.training.tiles import NEGATIVE_RADIUS, POSITIVE_RADIUS
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def teach(
         net.to(device),
         settings.phases(loss, net.config.grid),
         lambda net: source(training, net),
-        (lambda net: source(held_out, net)) if held_out else None,
+        (lambda net: judge_by_auprc(source(held_out, net))) if held_out else None,
         checkpoint,
         digest(*(part for name, one in micrographs.items() for part in _identity(name, one))),
         enough,

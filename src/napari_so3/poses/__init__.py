@@ -1,0 +1,1 @@
+"""Orientations of picked particles: estimated, compared, counted."""
