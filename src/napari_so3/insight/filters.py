@@ -17,7 +17,7 @@ from scipy import ndimage
 from napari_so3.insight.rotation_maps import Rotations
 from napari_so3.insight.shells import power_spectrum
 from napari_so3.io.files import shown_path
-from napari_so3.io.star import write_projections_star
+from napari_so3.io.particle_star import write_projections_star
 from napari_so3.io.volumes import write_image_stack, write_volume
 from napari_so3.so3.projection import (
     BLOB_SIGMA,

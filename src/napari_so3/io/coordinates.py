@@ -22,10 +22,11 @@ from napari_so3.io.dialects.common import (
     make_table,
     read_text,
 )
-from napari_so3.io.dialects.cryosparc import MAGIC, read_cs
+from napari_so3.io.dialects.cryosparc import is_cs, read_cs
 from napari_so3.io.dialects.eman import read_json
 from napari_so3.io.dialects.tables import read_table
 from napari_so3.io.dialects.writing import BOXED, EACH, WRITERS, write_coordinates
+from napari_so3.io.files import find_in_project
 from napari_so3.io.star import StarError, coordinates_of, listed_files, read_blocks
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def read_coordinate_file(path: str | Path) -> CoordinateFile:
         It cannot be read, or it is damaged. `NoCoordinatesError` where it holds no coordinates.
     """
     path = Path(path)
-    if _is_cs(path):
+    if is_cs(path):
         return CoordinateFile(path, "cryoSPARC", *read_cs(path))
     text, suffix = read_text(path), path.suffix.lower()
     if _CBOX_MARK.search(text):
@@ -139,16 +140,6 @@ def read_coordinate_folder(folder: Path) -> Iterator[CoordinateFile]:
             continue
 
 
-def _is_cs(path: Path) -> bool:
-    if path.suffix.lower() == ".cs":
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False  # reading it as text will say why
-
-
 def _is_list(path: Path) -> bool:
     return "_rlnMicrographCoordinates" in read_text(path)
 
@@ -169,7 +160,7 @@ def _follow(path: Path, listed: list[tuple[str, str]]) -> CoordinateFile:
     """Read the files that a list names."""
     tables, notes, missing = [], [], []
     for micrograph, name in listed:
-        file = _find(name, path.resolve().parent)
+        file = find_in_project(name, path.resolve().parent)
         if file is None:
             missing.append(name)
         elif not _is_list(file):
@@ -186,13 +177,6 @@ def _follow(path: Path, listed: list[tuple[str, str]]) -> CoordinateFile:
             f"of {len(listed)} listed files {len(missing)} could not be found: {_some(missing)}"
         )
     return CoordinateFile(path, LIST, pd.concat(tables, ignore_index=True), tuple(notes))
-
-
-def _find(name: str, folder: Path) -> Path | None:
-    """Find a file named relative to the RELION project, which the folder of the list is in."""
-    places = [above / name for above in (folder, *folder.parents)]
-    places += [Path(name), folder / Path(name).name]
-    return next((place for place in places if place.is_file()), None)
 
 
 def _some(names: list[str]) -> str:

@@ -75,3 +75,24 @@ def shown_path(path: Path) -> str:
     absolute, here = os.path.abspath(path), os.getcwd()
     inside = Path(absolute).is_relative_to(here)
     return os.path.relpath(absolute, here) if inside else absolute
+
+
+def find_in_project(name: str, folder: Path) -> Path | None:
+    """Find a file that another file names relative to the RELION project.
+
+    Parameters
+    ----------
+    name : str
+        Path as the other file gives it.
+    folder : Path
+        Folder of the other file, in the project or in a folder of it.
+
+    Returns
+    -------
+    Path or None
+        It is looked for from the folder upwards, from the working folder, and beside the other
+        file.
+    """
+    places = [above / name for above in (folder, *folder.parents)]
+    places += [Path(name), folder / Path(name).name]
+    return next((place for place in places if place.is_file()), None)

@@ -14,7 +14,6 @@ import pandas as pd
 import starfile
 
 from napari_so3.io.dialects.common import (
-    NO_SCORE,
     CoordinateError,
     make_table,
     to_numbers,
@@ -23,7 +22,7 @@ from napari_so3.io.dialects.common import (
 from napari_so3.io.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
@@ -70,7 +69,7 @@ def write_picks_star(
             "rlnClassNumber": 0,
             "rlnAnglePsi": 0.0,
             "rlnAutopickFigureOfMerit": columns[2],
-            "rlnMicrographName": _checked_name(micrograph, path),
+            "rlnMicrographName": checked_name(micrograph, path),
         }
     )
     _write(path, "", table)
@@ -93,13 +92,31 @@ def write_autopick_star(path: str | Path, rows: Sequence[tuple[str, str]]) -> No
         A name cannot be written in a STAR file.
     """
     path = Path(path)
-    names = [[_checked_name(name, path) for name in row] for row in rows]
+    names = [[checked_name(name, path) for name in row] for row in rows]
     columns = ["rlnMicrographName", "rlnMicrographCoordinates"]
     _write(path, "coordinate_files", pd.DataFrame(names, columns=columns, dtype=object))
 
 
-def _checked_name(name: str, path: Path) -> str:
-    """Refuse names that RELION or starfile would read back as another one."""
+def checked_name(name: str, path: Path) -> str:
+    """Refuse names that RELION or starfile would read back as another one.
+
+    Parameters
+    ----------
+    name : str
+        Of a micrograph or another file.
+    path : Path
+        File to be written, for messages.
+
+    Returns
+    -------
+    str
+        The name.
+
+    Raises
+    ------
+    StarError
+        It cannot be written in a STAR file.
+    """
     if not name or set("\"'#") & set(name) or name != " ".join(name.split()):
         raise StarError(
             f"{path.name}: STAR files cannot hold the name {name!r}; rename that file so that it "
@@ -108,111 +125,16 @@ def _checked_name(name: str, path: Path) -> str:
     return name
 
 
-def write_particles_star(
-    path: str | Path, tables: Mapping[str, pd.DataFrame], pixel_size: float, box: int
-) -> None:
-    """Write the picks of many micrographs as RELION 3.1 to 5 do: optics and particles.
-
-    cryoSPARC's Import Particles takes it, with the micrographs as its source exposures; voltage,
-    Cs and amplitude contrast are not in it.
-
-    Parameters
-    ----------
-    path : str or Path
-        File; replaced as a whole.
-    tables : mapping of str to DataFrame
-        Micrograph, as in `write_picks_star`, to x, y and score, kept to 1e-6; NaN stands for no
-        score.
-    pixel_size : float
-        Å per pixel of the micrographs.
-    box : int
-        Edge of the boxes to extract, pixels.
-
-    Raises
-    ------
-    StarError
-        A name cannot be written in a STAR file.
-    """
-    path = Path(path)
-    size = float(pixel_size)
-    optics = _optics(
-        {"rlnMicrographPixelSize": size, "rlnImagePixelSize": size, "rlnImageSize": box}
-    )
-    parts = [_particles(_checked_name(name, path), table) for name, table in tables.items()]
-    particles = pd.concat(parts) if parts else _particles("", make_table([], [], []))
-    if len(particles) and (particles[_FIGURE] == NO_SCORE).all():
-        particles = particles.drop(columns=_FIGURE)
-    text = starfile.to_string({"optics": optics, "particles": particles}, float_format="%.6f")
-    _write_text(path, text)
-
-
-def _particles(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "rlnCoordinateX": table["x"],
-            "rlnCoordinateY": table["y"],
-            _FIGURE: table["score"].fillna(NO_SCORE),
-            "rlnOpticsGroup": 1,
-            "rlnMicrographName": pd.Series(name, index=table.index, dtype=object),
-        }
-    )
-
-
-def write_projections_star(
-    path: str | Path, stack: str, angles: ArrayLike, pixel_size: float, box: int
-) -> None:
-    """Write which rotation every image of a stack is the projection of.
-
-    Parameters
-    ----------
-    path : str or Path
-        File; replaced as a whole.
-    stack : str
-        Path of the MRCS file, relative to the RELION project; a name as in `write_picks_star`.
-    angles : array_like
-        (n, 3) rot, tilt and psi in degrees of the images, in their order.
-    pixel_size : float
-        Å per pixel of the images.
-    box : int
-        Their edge, pixels.
-
-    Raises
-    ------
-    StarError
-        The name cannot be written in a STAR file.
-    """
-    path = Path(path)
-    stack = _checked_name(stack, path)
-    rot, tilt, psi = np.asarray(angles, dtype=np.float64).reshape(-1, 3).T
-    particles = pd.DataFrame(
-        {
-            "rlnImageName": [f"{i + 1:06d}@{stack}" for i in range(len(rot))],
-            "rlnAngleRot": rot,
-            "rlnAngleTilt": tilt,
-            "rlnAnglePsi": psi,
-            "rlnOpticsGroup": 1,
-        }
-    )
-    optics = _optics({"rlnImagePixelSize": float(pixel_size), "rlnImageSize": box})
-    text = starfile.to_string({"optics": optics, "particles": particles}, float_format="%.6f")
-    _write_text(path, text)
-
-
-def _optics(columns: dict[str, float]) -> pd.DataFrame:
-    """One optics group of images."""
-    group = {"rlnOpticsGroupName": "opticsGroup1", "rlnOpticsGroup": 1}
-    return pd.DataFrame([{**group, **columns, "rlnImageDimensionality": 2}])
-
-
 def _write(path: Path, block: str, table: pd.DataFrame) -> None:
     first = table.iloc[:, 0].astype(str)
     quote = bool(first.str.startswith(("data_", "_")).any())  # would begin a block or a column
-    _write_text(
+    write_text(
         path, starfile.to_string({block: table}, float_format="%.6f", quote_all_strings=quote)
     )
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, replacing what is there."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -289,7 +211,7 @@ def listed_files(blocks: dict[str, Any]) -> list[tuple[str, str]]:
     list of (str, str)
         Empty where it is no such list.
     """
-    for block in map(_as_table, blocks.values()):
+    for block in map(as_table, blocks.values()):
         if {"rlnMicrographName", "rlnMicrographCoordinates"} <= set(block):
             names, files = block["rlnMicrographName"], block["rlnMicrographCoordinates"]
             return [(str(name), str(file)) for name, file in zip(names, files, strict=True)]
@@ -335,7 +257,7 @@ def coordinates_of(blocks: dict[str, Any], path: Path) -> tuple[pd.DataFrame, tu
 
 def _coordinate_block(blocks: dict[str, Any], path: Path) -> pd.DataFrame:
     for name in sorted(blocks, key=lambda name: name != "particles"):
-        block = _as_table(blocks[name])
+        block = as_table(blocks[name])
         if set(_XY) <= set(block):
             return block
     raise StarError(
@@ -343,8 +265,8 @@ def _coordinate_block(blocks: dict[str, Any], path: Path) -> pd.DataFrame:
     )
 
 
-def _as_table(block: Any) -> pd.DataFrame:
-    """Block as a table; one without loop has a single row."""
+def as_table(block: Any) -> pd.DataFrame:
+    """Give a block of `read_blocks` as a table; one without loop has a single row."""
     if block is None:
         return pd.DataFrame()
     return block if isinstance(block, pd.DataFrame) else pd.DataFrame([block])

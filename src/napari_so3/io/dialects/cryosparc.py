@@ -22,6 +22,17 @@ _NEEDED = ("center_x_frac", "center_y_frac", "micrograph_shape", "micrograph_pat
 _SCORE = "pick_stats/ncc_score"
 
 
+def is_cs(path: Path) -> bool:
+    """Tell a file of cryoSPARC by its ending or its first bytes."""
+    if path.suffix.lower() == ".cs":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False  # reading it as text will say why
+
+
 def read_cs(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read the locations of a cryoSPARC file.
 
@@ -44,7 +55,31 @@ def read_cs(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     NoCoordinatesError
         It is no table of numpy, or has no locations.
     """
-    rows = _load(path)
+    return locations_of(load_rows(path), path)
+
+
+def locations_of(rows: NDArray[Any], path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Find the locations in the rows of a file, as `read_cs` does.
+
+    Parameters
+    ----------
+    rows : ndarray
+        (n,) structured, of `load_rows`.
+    path : Path
+        File, for messages.
+
+    Returns
+    -------
+    table : DataFrame
+        As of `read_cs`.
+    notes : tuple of str
+        What was done.
+
+    Raises
+    ------
+    CoordinateError
+        A location is not finite. `NoCoordinatesError` where there are none.
+    """
     names = rows.dtype.names or ()
     if any(f"location/{name}" not in names for name in _NEEDED):
         raise NoCoordinatesError(
@@ -61,12 +96,29 @@ def read_cs(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         columns,
         lines,
         rows[_SCORE] if _SCORE in names else None,
-        [_decoded(name) for name in micrographs],
+        [decoded(name) for name in micrographs],
     )
     return table, ("y was counted from the lower edge in cryoSPARC and is turned",)
 
 
-def _load(path: Path) -> NDArray[Any]:
+def load_rows(path: Path) -> NDArray[Any]:
+    """Read the rows of a cryoSPARC file, which never are unpickled.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+
+    Returns
+    -------
+    ndarray
+        (n,) structured.
+
+    Raises
+    ------
+    CoordinateError
+        The file cannot be opened, or is damaged. `NoCoordinatesError` where it is no table.
+    """
     try:
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
@@ -88,6 +140,7 @@ def _load(path: Path) -> NDArray[Any]:
     return rows
 
 
-def _decoded(name: Any) -> str:
+def decoded(name: Any) -> str:
+    """Name as text, without the mark of paths inside of the project."""
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
-    return text.lstrip(">")  # marks paths inside of the project
+    return text.lstrip(">")

@@ -15,7 +15,8 @@ from napari_so3.io.dialects.eman import write_json
 from napari_so3.io.dialects.tables import write_csv, write_topaz
 from napari_so3.io.files import shown_path
 from napari_so3.io.micrographs import micrograph_name
-from napari_so3.io.star import write_autopick_star, write_particles_star, write_picks_star
+from napari_so3.io.particle_star import write_particles_star
+from napari_so3.io.star import write_autopick_star, write_picks_star
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
