@@ -39,10 +39,11 @@ def folder(tmp_path):
 
 def test_every_picture_of_the_page_is_there_and_small(gallery):
     pictures = [block.picture for block in gallery.read_blocks(True) if block.picture]
-    assert len(pictures) == len(set(pictures)) == 12
+    assert len(pictures) == len(set(pictures)) == 14
     without = {block.picture for block in gallery.read_blocks(False)}
     assert set(pictures) - without == {
-        f"gallery-{name}.png" for name in ("views", "in-plane", "view", "why-matcher", "likeness")
+        f"gallery-{name}.png"
+        for name in ("views", "in-plane", "view", "why-matcher", "likeness", "poses")
     }
     text = (DOCS / "gallery.md").read_text()
     assert text.count("images/gallery-") == len(pictures)

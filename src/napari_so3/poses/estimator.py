@@ -14,6 +14,8 @@ import torch
 from napari_so3.io.models import ModelFileError, read_model_file, write_model_file
 from napari_so3.picking.picker import NORMALISATION, fingerprint_of
 from napari_so3.poses.distribution import PoseDistribution
+from napari_so3.poses.matching import MatcherConfig, PoseMatcher
+from napari_so3.poses.reconstruction import ParticleMatcher
 from napari_so3.poses.reference import Reference
 from napari_so3.simulation.volume import DensityMap
 from napari_so3.so3.pose_networks import PoseConfig, PoseNet
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 KIND = "pose estimator"
 REFERENCE = "reference"  # tensor of a model file
 AT_ONCE = 64  # images
+_ARCHITECTURES = {
+    PoseNet: "layers",
+    PoseMatcher: "matcher",
+    ParticleMatcher: "particle matcher",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +39,7 @@ class PoseEstimator:
 
     Parameters
     ----------
-    net : PoseNet
+    net : PoseNet, PoseMatcher or ParticleMatcher
         The network, in evaluation mode.
     name : str
         What to call it.
@@ -54,7 +61,7 @@ class PoseEstimator:
         Digest of the file; empty before it is saved.
     """
 
-    net: PoseNet
+    net: PoseNet | PoseMatcher | ParticleMatcher
     name: str
     pixels_per_diameter: float
     diameter: float
@@ -120,6 +127,7 @@ class PoseEstimator:
         header = {
             "kind": KIND,
             "name": self.name,
+            "architecture": _ARCHITECTURES[type(self.net)],
             "network": self.net.config.to_dict(),
             "pixels_per_diameter": self.pixels_per_diameter,
             "diameter": self.diameter,
@@ -192,7 +200,7 @@ def _load(path: Path, _mtime: int, _size: int) -> PoseEstimator:
     digest = fingerprint_of(header, tensors)
     try:
         reference = _reference(header, tensors.pop(REFERENCE, None))
-        net = PoseNet(PoseConfig.from_dict(header["network"]))
+        net = _build(header["architecture"], header["network"], reference)
         net.load_state_dict(tensors)
         estimator = PoseEstimator(
             net.eval(),
@@ -218,6 +226,19 @@ def _load(path: Path, _mtime: int, _size: int) -> PoseEstimator:
             "is damaged."
         )
     return estimator
+
+
+def _build(
+    architecture: str, network: dict[str, Any], reference: Reference | None
+) -> PoseNet | PoseMatcher | ParticleMatcher:
+    if architecture == "layers":
+        return PoseNet(PoseConfig.from_dict(network))
+    config = MatcherConfig.from_dict(network)
+    if architecture == "particle matcher":
+        return ParticleMatcher(config)
+    if architecture == "matcher" and reference is not None:
+        return PoseMatcher(config, reference)
+    raise ValueError(f"there is no pose network {architecture!r}")
 
 
 def _reference(header: dict[str, Any], values: Tensor | None) -> Reference | None:

@@ -12,6 +12,7 @@ import torch
 from napari_so3.poses.distribution import NEAR
 from napari_so3.poses.estimator import PoseEstimator
 from napari_so3.poses.losses import PoseLoss
+from napari_so3.poses.matching import MatcherConfig, PoseMatcher, matching_grid
 from napari_so3.poses.reference import Reference
 from napari_so3.poses.source import PoseSource
 from napari_so3.so3.pose_networks import PoseConfig, PoseNet
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from napari_so3.io.micrographs import Micrograph
     from napari_so3.poses.distribution import PoseDistribution
+    from napari_so3.poses.reconstruction import ParticleMatcher
     from napari_so3.poses.source import PoseImages
     from napari_so3.simulation.volume import DensityMap
     from napari_so3.training.fit import Draw, Validate
@@ -46,7 +48,7 @@ COARSE = 0.6  # share of the steps on few rotations
 MICROGRAPHS = 12  # simulated at a time
 HELD_OUT = 4  # micrographs that the training is validated with
 CALIBRATION = 8  # micrographs
-TEMPERATURES = np.geomspace(0.25, 8.0, 41)
+TEMPERATURES = np.geomspace(0.25, 64.0, 65)
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,48 @@ def train_from_map(
     TrainError
         If the given micrographs have no pixel size.
     """
+    lesson = yield from _prepare(density, settings, own)
+    yield from learn(lesson, settings, name, checkpoint, device)
+
+
+def match_map(
+    density: DensityMap,
+    settings: PoseTraining,
+    own: Sequence[Micrograph] = (),
+    name: str = "poses",
+) -> Generator[Note | PoseEstimator, None, None]:
+    """Make an estimator that compares particles with all projections of a map; nothing is trained.
+
+    Parameters
+    ----------
+    density, settings, own, name
+        As of `train_from_map`; simulated particles only calibrate its confidence.
+
+    Yields
+    ------
+    Note or PoseEstimator
+        What was found out, how large the errors are, and at last the estimator.
+
+    Raises
+    ------
+    SymmetryError
+        If the map does not have the symmetry.
+    TrainError
+        If the given micrographs have no pixel size.
+    """
+    lesson = yield from _prepare(density, settings, own)
+    assert lesson.reference is not None
+    config = MatcherConfig(_config(settings).box, grid=matching_grid(settings.symmetry))
+    net = PoseMatcher(config, lesson.reference).eval()
+    yield from finish(
+        net, lesson, lesson.held_out, settings, name, {"method": "projection matching"}
+    )
+
+
+def _prepare(
+    density: DensityMap, settings: PoseTraining, own: Sequence[Micrograph]
+) -> Generator[Note, None, Lesson]:
+    """Find out what to simulate, and simulate what is held out."""
     density, turned = align_to_symmetry(density, settings.symmetry)
     scene, notes = look(
         density,
@@ -170,7 +214,7 @@ def train_from_map(
             *(spectrum.power for spectrum in scene.spectra),
         ),
     )  # fmt: skip
-    yield from learn(lesson, settings, name, checkpoint, device)
+    return lesson
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,19 +284,47 @@ def learn(
             yield event
         else:
             net = event
+    calibration = lesson.held_out.take(slice(half, None))
+    how = {"method": "network", "steps": settings.steps, "seed": settings.seed}
+    yield from finish(net.cpu().eval(), lesson, calibration, settings, name, how)
+
+
+def finish(
+    net: PoseNet | PoseMatcher | ParticleMatcher,
+    lesson: Lesson,
+    calibration: PoseImages,
+    settings: PoseTraining,
+    name: str,
+    how: dict[str, object],
+) -> Generator[Note | PoseEstimator, None, None]:
+    """Calibrate, and write down how it was made.
+
+    Parameters
+    ----------
+    net : PoseNet, PoseMatcher or ParticleMatcher
+        In evaluation mode, on the CPU.
+    lesson : Lesson
+        What it was made from.
+    calibration : PoseImages
+        That it has not seen.
+    settings, name
+        As of `train_from_map`.
+    how : dict
+        For the model file.
+
+    Yields
+    ------
+    Note or PoseEstimator
+        How large the errors are, and at last the estimator.
+    """
     plain = PoseEstimator(
-        net.cpu().eval(), name, PIXELS_PER_DIAMETER, lesson.diameter, reference=lesson.reference
+        net, name, PIXELS_PER_DIAMETER, lesson.diameter, reference=lesson.reference
     )
-    made, words = calibrate(plain, lesson.held_out.take(slice(half, None)))
+    made, words = calibrate(plain, calibration)
     yield Note(words)
     training = {
-        **made_now(),
-        **lesson.record,
-        "symmetry": settings.symmetry,
-        "steps": settings.steps,
-        "seed": settings.seed,
-        "figures": words,
-    }
+        **made_now(), **lesson.record, **how, "symmetry": settings.symmetry, "figures": words
+    }  # fmt: skip
     yield replace(made, training=training)
 
 
