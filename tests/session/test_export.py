@@ -1,3 +1,4 @@
+import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +7,9 @@ from typer.testing import CliRunner
 from napari_so3.cli import app
 from napari_so3.io.coordinates import WRITERS, read_coordinate_file, read_coordinate_folder
 from napari_so3.io.names import bare_name
+from napari_so3.io.particle_images import read_particle_images
+from napari_so3.io.particles import read_particles
+from napari_so3.poses.poses import COLUMNS, Poses
 from napari_so3.session.export import Exported, count_by_hand, export, picks_table, read_candidates
 from napari_so3.session.journal import SessionError
 from napari_so3.session.marks import make_area
@@ -87,6 +91,77 @@ def test_boxes_need_one_pixel_size_and_coordinates_none(picked, tmp_path):
 
 
 @pytest.fixture
+def posed(picked):
+    """Poses of all picks of m0 but the last, and of none of the others."""
+    picked.pose_run = "demo-150A"
+    points = picks_table(picked, "m0")[["y", "x"]].to_numpy()[:-1]
+    n = len(points)
+    table = pd.DataFrame(0.0, index=range(n), columns=list(COLUMNS))
+    table[["y", "x"]] = points
+    table["rot"], table["tilt"], table["psi"] = np.arange(n), 60.0, np.arange(n) - 90.0
+    table["confidence"] = np.linspace(1.0, 0.5, n)
+    table["dy"], table["dx"] = 3.0, -5.0
+    picked.poses.write("m0", Poses(table, np.zeros((n, 0, 3, 3)), np.zeros((n, 0)), "D7"))
+    return picked
+
+
+def test_poses_are_written_only_when_asked(posed, tmp_path):
+    list(export(posed, tmp_path / "plain.star", "particles"))
+    assert read_particles(tmp_path / "plain.star").matrices is None
+    *_, done = export(posed, tmp_path / "posed.star", "particles", poses=True)
+    total = sum(len(t) for n in posed.names if (t := picks_table(posed, n)) is not None)
+    expected = posed.poses.get("m0")
+    assert (done.picks, done.without_pose) == (len(expected), total - len(expected))
+    found = read_particles(tmp_path / "posed.star")
+    np.testing.assert_allclose(found.matrices, expected.matrices, atol=1e-5)
+    np.testing.assert_allclose(found.origins, [[-3.0, 5.0]] * len(expected))  # RELION's sign
+    np.testing.assert_allclose(found.table[["y", "x"]], expected.table[["y", "x"]], atol=1e-3)
+    text = (tmp_path / "posed.star").read_text()
+    assert "_rlnParticleFigureOfMerit" in text and "_rlnAutopickFigureOfMerit" in text
+
+
+def test_boxes_are_cut_when_asked_and_shifts_lead_from_their_middle(posed, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("m0", "m1", "m2", "m4"):
+        image = rng.normal(size=(400, 600)).astype(np.float32)
+        with mrcfile.new(posed.paths[name], overwrite=True) as mrc:
+            mrc.set_data(image)
+            mrc.voxel_size = 2.0
+    *_, done = export(posed, tmp_path / "p.star", "particles", box=16, images=True)
+    found = read_particles(tmp_path / "p.star")
+    assert len(found.table) == done.picks and done.without_pose == 0
+    images = read_particle_images(found)
+    assert images.shape == (done.picks, 16, 16)
+    points = found.table[["y", "x"]].to_numpy()
+    np.testing.assert_array_equal(points, np.trunc(points))
+    centres = points - found.origins / 2.0
+    expected = np.concatenate(
+        [t[["y", "x"]] for n in posed.names if (t := picks_table(posed, n)) is not None]
+    )
+    np.testing.assert_allclose(centres, expected, atol=2e-3)
+    row = int(np.argmax(((points > 20) & (points < 300)).all(axis=1)))
+    with mrcfile.open(posed.paths[bare_name(found.table["micrograph"][row])]) as mrc:
+        y, x = points[row].astype(int)
+        cut = mrc.data[y - 8 : y + 8, x - 8 : x + 8]
+    assert np.corrcoef(images[row].ravel(), cut.ravel())[0, 1] < -0.9  # particles turn bright
+    *_, done = export(posed, tmp_path / "q.star", "particles", box=16, poses=True, images=True)
+    both = read_particles(tmp_path / "q.star")
+    shown = both.table[["y", "x"]].to_numpy() - both.origins / 2.0
+    wanted = posed.poses.get("m0").table
+    np.testing.assert_allclose(shown[:, 0], wanted["y"] + 3.0 / 2.0, atol=2e-3)
+    np.testing.assert_allclose(shown[:, 1], wanted["x"] - 5.0 / 2.0, atol=2e-3)
+
+
+def test_poses_that_cannot_be_written_are_refused(picked, posed, tmp_path):
+    with pytest.raises(SessionError, match="particles holds poses"):
+        list(export(posed, tmp_path / "out", "star", poses=True))
+    posed.pose_run = "other"
+    with pytest.raises(SessionError, match="None of the picks has a pose"):
+        list(export(posed, tmp_path / "p.star", "particles", poses=True))
+    assert not (tmp_path / "p.star").exists()
+
+
+@pytest.fixture
 def run(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     return lambda *args: CliRunner().invoke(app, [str(a) for a in args])
@@ -98,6 +173,16 @@ def test_the_command_writes_what_napari_shows(picked, tmp_path, run):
     total = sum(len(t) for n in picked.names if (t := picks_table(picked, n)) is not None)
     assert f"Wrote {total} picks, 2 of them marked by hand in 4 micrographs" in result.output
     assert len(read_coordinate_file(tmp_path / "p.star").table) == total
+
+
+def test_the_command_writes_poses_and_says_what_has_none(posed, tmp_path, run):
+    result = run(
+        *("export", posed.folder, "--to", "particles", "--poses", "-o", tmp_path / "p.star")
+    )
+    assert result.exit_code == 0, result.output
+    n = len(posed.poses.get("m0"))
+    assert f"Wrote {n} picks" in result.output and "without a pose, left out" in result.output
+    assert len(read_particles(tmp_path / "p.star").matrices) == n
 
 
 def test_the_command_lists_the_session_while_it_is_open(picked, run):

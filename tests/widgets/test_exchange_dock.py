@@ -1,11 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_so3.io.coordinates import read_coordinate_file, write_coordinates
+from napari_so3.io.particles import read_particles
 from napari_so3.picking.picks import CANDIDATES, Picks, make_table
+from napari_so3.poses.poses import COLUMNS, Poses
 from napari_so3.session.export import picks_table
 from napari_so3.session.state import session_of
 
@@ -117,3 +119,34 @@ def test_the_command_is_the_one_that_does_the_same(dock, session, qtbot):
     assert QApplication.clipboard().text() == (
         f"napari-so3 export {session.folder} --to box -o picks --box 64 --without-marks"
     )
+
+
+def test_poses_and_boxes_are_written_when_they_are_ticked(
+    dock, session, qtbot, tmp_path, monkeypatch
+):
+    session.threshold = 1.0
+    session.pose_run = "demo"
+    points = picks_table(session, "m0")[["y", "x"]].to_numpy()[:5]
+    table = pd.DataFrame(0.0, index=range(5), columns=list(COLUMNS))
+    table[["y", "x"]], table["tilt"] = points, 45.0
+    session.poses.write("m0", Poses(table, np.zeros((5, 0, 3, 3)), np.zeros((5, 0))))
+    assert not dock.poses.isVisible() and not dock.images.isVisible()
+    dock.form.setCurrentIndex(dock.form.findData("particles"))
+    assert dock.poses.isVisible() and dock.images.isVisible()
+    assert not dock.poses.isChecked() and not dock.images.isChecked()
+    target = tmp_path / "out.star"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
+    for box in (dock.poses, dock.images):
+        qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
+    click(dock.copy, qtbot)
+    assert QApplication.clipboard().text().endswith("-o picks.star --poses --images")
+    click(dock.export, qtbot)
+    qtbot.waitUntil(lambda: dock.status.text().startswith("Wrote"))
+    assert dock.status.text() == (
+        f"Wrote 5 picks of 1 micrographs to {target}. 2 without a pose are left out."
+    )
+    found = read_particles(target)
+    assert len(found.matrices) == 5 and (tmp_path / "out_boxes" / "m0.mrcs").is_file()
+    dock.form.setCurrentIndex(dock.form.findData("csv"))
+    click(dock.copy, qtbot)
+    assert "--poses" not in QApplication.clipboard().text()

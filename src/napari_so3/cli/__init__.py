@@ -12,6 +12,7 @@ from napari_so3.cli import (
     inspect,
     model,
     pick,
+    pose,
     session,
     simulate,
     train,
@@ -32,6 +33,7 @@ app.command()(session.export)
 app.command()(convert.convert)
 app.command()(simulate.simulate)
 app.add_typer(inspect.app, name="inspect")
+app.add_typer(pose.app, name="pose")
 app.add_typer(model.app, name="model")
 app.command()(demo.demo)
 

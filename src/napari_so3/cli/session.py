@@ -108,6 +108,20 @@ def export(
             help="Leave out particles that were marked by hand where the model found nothing.",
         ),
     ] = False,
+    poses: Annotated[
+        bool,
+        typer.Option(
+            "--poses",
+            help="With --to particles: write poses too (angles, origins, confidence as "
+            "rlnParticleFigureOfMerit); picks without a pose are left out.",
+        ),
+    ] = False,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images", help="With --to particles: cut the boxes too, into MRCS beside the file."
+        ),
+    ] = False,
 ) -> None:
     """Write the picks of a session of napari: those that it shows, with its thresholds and filters.
 
@@ -118,7 +132,7 @@ def export(
 
     with user_errors():
         opened = _read(folder)
-        events = write(opened, output, to, box, not without_marks)
+        events = write(opened, output, to, box, not without_marks, poses, images)
         with watching(events) as (steps, progress):
             task = progress.add_task("Exporting", total=None)
             for event in steps:
@@ -131,6 +145,8 @@ def export(
             f"Wrote {count(done.picks, 'pick')}{by_hand} in "
             f"{count(done.micrographs, 'micrograph')} to {done.path}"
         )
+        if done.without_pose:
+            say(f"{count(done.without_pose, 'pick')} without a pose, left out")
 
 
 def _read(folder: Path) -> "Session":

@@ -79,7 +79,13 @@ def train_command(session: Session, name: str, from_scratch: bool = False) -> st
 
 
 def export_command(
-    session: Session, output: Path, form: str, box: int | None = None, by_hand: bool = True
+    session: Session,
+    output: Path,
+    form: str,
+    box: int | None = None,
+    by_hand: bool = True,
+    poses: bool = False,
+    images: bool = False,
 ) -> str:
     """Write the command that exports the picks of a session.
 
@@ -95,6 +101,8 @@ def export_command(
         Edge of a box, pixels; by default one and a half diameters.
     by_hand : bool
         Whether particles that were marked where there is no candidate are written too.
+    poses, images : bool
+        Whether poses and boxes are.
 
     Returns
     -------
@@ -107,6 +115,8 @@ def export_command(
         *("--to", form, "-o", output),
         *(("--box", box) if box else ()),
         *(() if by_hand else ("--without-marks",)),
+        *(("--poses",) if poses else ()),
+        *(("--images",) if images else ()),
     )
 
 

@@ -15,6 +15,7 @@ from napari_so3.io.micrographs import MicrographError, micrograph_name
 from napari_so3.io.star import write_autopick_star
 from napari_so3.picking.orientation import BOX
 from napari_so3.picking.picks import DIGITS, LIST_FILE
+from napari_so3.poses.writing import particle_table, write_particles
 from napari_so3.session.choice import SAME, without_candidate
 from napari_so3.session.journal import SessionError
 from napari_so3.session.pool import read_run
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from napari_so3.session.state import Session
 
-BOXED = ("particles", "box", "cbox")  # formats that hold a size in pixels or Å per pixel
+PARTICLES = "particles"  # the format that can hold poses and images
+BOXED = (PARTICLES, "box", "cbox")  # formats that hold a size in pixels or Å per pixel
 WITHOUT = tuple(form for form in WRITERS if form not in BOXED)
 
 
@@ -48,12 +50,15 @@ class Exported:
     micrographs, picks, by_hand : int
         Of micrographs; of picks in all; of those among them that a person marked where there was
         no candidate.
+    without_pose : int
+        Picks that are left out, since poses were asked for and they have none.
     """
 
     path: Path
     micrographs: int
     picks: int
     by_hand: int
+    without_pose: int = 0
 
 
 def read_candidates(session: Session) -> list[str]:
@@ -131,7 +136,13 @@ def count_by_hand(session: Session) -> int:
 
 
 def export(
-    session: Session, output: Path, form: str, box: int | None = None, by_hand: bool = True
+    session: Session,
+    output: Path,
+    form: str,
+    box: int | None = None,
+    by_hand: bool = True,
+    poses: bool = False,
+    images: bool = False,
 ) -> Generator[Exporting | Exported, None, None]:
     """Write the picks of a session.
 
@@ -147,6 +158,10 @@ def export(
         Edge of a box, pixels; by default `box_size`.
     by_hand : bool
         As in `picks_table`.
+    poses : bool
+        Write their poses too; picks that have none are left out and counted.
+    images : bool
+        Cut the boxes, and write them as stacks beside the file.
 
     Yields
     ------
@@ -156,11 +171,14 @@ def export(
 
     Raises
     ------
-    CoordinateError, StarError
-        Something cannot be written.
+    BoxError, CoordinateError, MicrographError, PosesError, StarError, WritingError
+        Something cannot be read or written.
     SessionError
-        There is nothing to write, or the pixel size is not known or not one.
+        There is nothing to write, the pixel size is not known or not one, or poses or images are
+        asked for in a format that has none.
     """
+    if (poses or images) and form != PARTICLES:
+        raise SessionError(f"Only the format {PARTICLES} holds poses and images, not {form}.")
     tables = {}
     for name in session.names:
         table = picks_table(session, name, by_hand)
@@ -168,16 +186,59 @@ def export(
             tables[name] = table
     if not tables:
         raise SessionError("There are no picks to export: pick some micrographs first.")
+    without = sum(map(len, tables.values()))
+    if poses:
+        tables = posed_tables(session, tables)
+    picks = sum(map(len, tables.values()))
     size = _pixel_size(session, tables, form)
     box = box or box_size(session, size or 1.0)
     named = {shown_path(session.paths[name]): table for name, table in tables.items()}
     if form in EACH:
         yield from _write_each(output, form, named, box, size)
+    elif poses or images:
+        if size is None:
+            raise SessionError("The micrographs do not tell their pixel size: give it in Å.")
+        names = {shown_path(session.paths[name]): name for name in tables}
+        opener = (lambda shown: session.read(names[shown])) if images else None
+        for event in write_particles(output, named, size, box, opener):
+            yield Exporting(event.done, event.total)
     else:
         write_coordinates(output, form, named, box=box, pixel_size=size)
-    picks = sum(map(len, tables.values()))
     by_hand_count = sum(int(table["score"].isna().sum()) for table in tables.values())
-    yield Exported(output, len(tables), picks, by_hand_count)
+    yield Exported(output, len(tables), picks, by_hand_count, without - picks)
+
+
+def posed_tables(session: Session, tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Give picks their poses, and leave out those that have none.
+
+    Parameters
+    ----------
+    session : Session
+        Whose poses.
+    tables : mapping
+        Micrograph to `picks_table`.
+
+    Returns
+    -------
+    dict
+        Micrographs with poses to tables as of `napari_so3.poses.writing.particle_table`.
+
+    Raises
+    ------
+    PosesError
+        A table of poses cannot be read.
+    SessionError
+        No pick has a pose.
+    """
+    posed = {}
+    for name, table in tables.items():
+        found = session.poses.match(name, table[["y", "x"]].to_numpy())
+        if found is not None and found.known.any():
+            rows = found.rows[found.known]
+            posed[name] = particle_table(found.poses.take(rows), table["score"][found.known])
+    if not posed:
+        raise SessionError("None of the picks has a pose: estimate their poses first.")
+    return posed
 
 
 def _write_each(

@@ -15,6 +15,7 @@ from napari_so3.session.choice import SAME, Choice
 from napari_so3.session.journal import FILE, Journal, SessionError, read_journal
 from napari_so3.session.marks import MarkStore
 from napari_so3.session.pool import CandidatePool
+from napari_so3.session.poses import PoseStore
 from napari_so3.session.replay import records_of, relative, replay
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ MODELS = "models"  # folder of the models that were trained in a session
 _KEPT = (  # fields that the file holds
     *("model", "rotations", "diameter", "threshold", "device", "pixel_size"),
     *("suggested", "margin", "hidden_views", "in_plane", "run", "current"),
+    *("pose_model", "pose_run"),
 )
 
 
@@ -65,6 +67,11 @@ class Session(EventedModel):
         Rotations per view of the grid.
     run : str
         Folder of picks that is shown, in the folder `PICKS`; empty if nothing was picked.
+    pose_model : str or None
+        Name of a bundled pose model, path of its file, or ``"matcher"`` for the picker itself;
+        None stands for the first that there is.
+    pose_run : str
+        Folder of poses that is shown, in the folder `poses.POSES`; empty if there are no poses.
     current : str
         Name of the micrograph that is looked at.
     folder : Path or None
@@ -82,6 +89,8 @@ class Session(EventedModel):
     hidden_views: tuple[int, ...] = ()
     in_plane: int = 1
     run: str = ""
+    pose_model: str | None = None
+    pose_run: str = ""
     current: str = ""
     folder: Path | None = None
 
@@ -90,6 +99,7 @@ class Session(EventedModel):
     _failed: dict[str, str] = PrivateAttr(default_factory=dict)
     _marks: MarkStore = PrivateAttr(default_factory=MarkStore)
     _pool: CandidatePool = PrivateAttr(default_factory=CandidatePool)
+    _poses: PoseStore = PrivateAttr(default_factory=PoseStore)
     _signals: Signals = PrivateAttr(default_factory=lambda: Signals())
     _journal: Journal | None = PrivateAttr(default=None)
 
@@ -97,6 +107,8 @@ class Session(EventedModel):
         super().__init__(**fields)
         self._marks.edited.connect(self._keep_edit)
         self._marks.completed.connect(self._keep_complete)
+        for event in (self.events.folder, self.events.pose_run):
+            event.connect(self._use_poses)
         for name in _KEPT:
             self.events[name].connect(lambda value, name=name: self._keep({"set": {name: value}}))
 
@@ -116,6 +128,11 @@ class Session(EventedModel):
     def pool(self) -> CandidatePool:
         """Candidates of all micrographs that are picked."""
         return self._pool
+
+    @property
+    def poses(self) -> PoseStore:
+        """Poses of the picks, of the run that is shown."""
+        return self._poses
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -364,6 +381,9 @@ class Session(EventedModel):
                 self._journal.append(record)
             except SessionError as error:
                 self._signals.problem.emit(str(error))
+
+    def _use_poses(self) -> None:
+        self._poses.use(self.folder, self.pose_run)
 
     def _keep_edit(self, edit: Edit) -> None:
         self._keep(edit.to_record())

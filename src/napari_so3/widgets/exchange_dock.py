@@ -22,10 +22,13 @@ from qtpy.QtWidgets import (
 from superqt.utils import qdebounced
 
 from napari_so3.io.coordinates import EACH, ENDINGS, WRITERS, CoordinateError
-from napari_so3.io.star import StarError
+from napari_so3.io.micrographs import MicrographError
 from napari_so3.picking.orientation import READINGS
+from napari_so3.poses.boxes import BoxError
+from napari_so3.poses.poses import PosesError
+from napari_so3.poses.writing import WritingError
 from napari_so3.session.command_line import export_command
-from napari_so3.session.export import Exported, Exporting, count_by_hand, export
+from napari_so3.session.export import PARTICLES, Exported, Exporting, count_by_hand, export
 from napari_so3.session.importing import (
     Importing,
     ImportPlan,
@@ -145,6 +148,10 @@ class ExchangeDock(Dock):
         self.by_hand = QCheckBox("with particles marked by hand")
         self.by_hand.setChecked(True)
         self.by_hand.setToolTip("Also those that were marked where the model found nothing")
+        self.poses = QCheckBox("poses")
+        self.poses.setToolTip("Angles, origins and confidence; picks without a pose are left out")
+        self.images = QCheckBox("boxes (MRCS)")
+        self.images.setToolTip("Cut the boxes too, a stack for each micrograph beside the file")
         self.export = QPushButton("Export…")
         self.copy = QPushButton("Copy as command line")
         layout = QFormLayout(group)
@@ -153,6 +160,7 @@ class ExchangeDock(Dock):
         layout.addRow(self.what)
         layout.addRow("Box", self.box)
         layout.addRow(self.by_hand)
+        layout.addRow(_row(self.poses, self.images))
         layout.addRow(_row(self.export, self.copy))
         return group
 
@@ -245,7 +253,10 @@ class ExchangeDock(Dock):
         self.by_hand.setEnabled(by_hand > 0)
 
     def _explain(self) -> None:
-        self.what.setText(f"Writes {WRITERS[self.form.currentData()]}.")
+        form = self.form.currentData()
+        self.what.setText(f"Writes {WRITERS[form]}.")
+        for part in (self.poses, self.images):
+            part.setVisible(form == PARTICLES)
 
     def _choose_output(self) -> Path | None:
         form = self.form.currentData()
@@ -264,8 +275,10 @@ class ExchangeDock(Dock):
         if output is not None:
             self._run(export, self.session, output, *self._settings())
 
-    def _settings(self) -> tuple[str, int | None, bool]:
-        return self.form.currentData(), int(self.box.value()) or None, self.by_hand.isChecked()
+    def _settings(self) -> tuple[str, int | None, bool, bool, bool]:
+        form = self.form.currentData()
+        asked = (part.isChecked() and form == PARTICLES for part in (self.poses, self.images))
+        return form, int(self.box.value()) or None, self.by_hand.isChecked(), *asked
 
     def _copy(self) -> None:
         if self.session.folder is None:
@@ -305,16 +318,23 @@ class ExchangeDock(Dock):
             self.status.say(
                 f"Wrote {event.picks:,} picks{by_hand} of {event.micrographs:,} micrographs to "
                 f"{event.path}."
+                + (
+                    f" {event.without_pose:,} without a pose are left out."
+                    * bool(event.without_pose)
+                )
             )
         else:
             self.status.complain(event)
+
+
+_MENDABLE = (BoxError, CoordinateError, MicrographError, PosesError, SessionError, WritingError)
 
 
 def _in_sentences(function: Callable[..., Iterator[Any]], args: tuple[Any, ...]) -> Iterator[Any]:
     """Go through a generator; what a user can mend ends it with a sentence."""
     try:
         yield from function(*args)
-    except (CoordinateError, SessionError, StarError) as error:
+    except _MENDABLE as error:
         yield str(error)
     except OSError as error:
         yield f"{error.filename}: {error.strerror}."
