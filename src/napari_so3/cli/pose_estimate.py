@@ -217,6 +217,7 @@ class _Estimating:
 
     def summarise(self, output: Path) -> None:
         """Say how sure the poses are, and which views there are."""
+        from napari_so3.poses.blur import blur_of_confidence
         from napari_so3.poses.coverage import view_coverage
         from napari_so3.poses.coverage_words import words
         from napari_so3.poses.errors import group_matrices
@@ -229,7 +230,8 @@ class _Estimating:
                 f"{np.median(confidence):.2f}, below 0.5 for {(confidence < 0.5).mean():.0%}"
             )
             group = group_matrices(self.estimator.symmetry)
-            say(words(view_coverage(np.concatenate(self.matrices), group)))
+            matrices, blur = np.concatenate(self.matrices), blur_of_confidence(confidence)
+            say(words(view_coverage(matrices, group, blur=blur)))
 
 
 def _pair(paths: list[Path], picks: Path) -> "dict[Path, pd.DataFrame]":
