@@ -201,7 +201,7 @@ class Person:
 
     def open(self):
         """Open the folder of micrographs."""
-        self.tab("Micrographs")
+        self.tab("Images")
         with patch.object(
             QFileDialog, "getExistingDirectory", lambda *_: str(self.task.micrographs)
         ):

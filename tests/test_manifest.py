@@ -48,7 +48,7 @@ def test_the_docks_are_in_the_layers_menu(manifest):
     docks = ("desk", "micrographs", "pick", "label")
     assert [entry.command for entry in entries] == [f"napari-so3.{name}" for name in docks]
     entries = manifest.contributions.menus["napari/layers/visualize"]
-    docks = ("rotations", "filters")
+    docks = ("rotations", "filters", "poses")
     assert [entry.command for entry in entries] == [f"napari-so3.{name}" for name in docks]
 
 
@@ -66,6 +66,7 @@ def test_opening_the_dock_does_not_wait_for_torch():
         "import sys, napari_so3.widgets.pick_dock, napari_so3.widgets.reader;"
         "import napari_so3.widgets.writer, napari_so3.widgets.samples;"
         "import napari_so3.widgets.coordinate_reader, napari_so3.widgets.rotations_dock;"
+        "import napari_so3.widgets.poses_dock;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

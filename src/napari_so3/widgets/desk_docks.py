@@ -24,6 +24,7 @@ TITLES = (  # of the tabs from left to right
     "Label and train",
     "Rotations and score maps",
     "3D filters",
+    "Poses",
     "Import and export",
 )
 

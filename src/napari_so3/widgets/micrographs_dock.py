@@ -52,7 +52,7 @@ class MicrographsDock(Dock):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__("Micrographs", WIDTH, parent)
+        super().__init__("Images", WIDTH, parent)
         self._viewer = napari_viewer
         self.desk = desk_of(napari_viewer)
         self.session = self.desk.session
