@@ -12,24 +12,21 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import torch
 import typer
 from PIL import Image
 
 from napari_so3.io.volumes import write_image, write_volume
 from napari_so3.simulation.density import barrel
 from napari_so3.simulation.sample import sample_micrograph
-
-if TYPE_CHECKING:
-    from napari_so3.simulation.density import PseudoAtoms
+from napari_so3.simulation.volume import rasterise
 
 PAGE = Path(__file__).parent / "gallery.md"
 IMAGES = Path(__file__).parent / "images"
 DIAMETER, SYMMETRY = 150.0, "D7"  # of the barrel
 MICROGRAPHS = 3  # that are simulated
-VOXEL_SIZE, VOXELS = 4.0, 64
+VOXEL_SIZE = 4.0
 DPI, COLOURS = 100, 255  # of the pictures
 _BLOCK = re.compile(
     r"```python\n(?P<code>.*?)```\n(?:\n!\[[^]]*\]\(images/(?P<name>[^)]+)\))?", re.S
@@ -103,24 +100,13 @@ def make_sample(folder: Path) -> dict[str, Any]:
     for seed in range(MICROGRAPHS):
         made = sample_micrograph(seed)
         write_image(micrographs / f"sample_{seed}.mrc", made.image, made.pixel_size)
-    write_volume(map_file, to_voxels(barrel()), VOXEL_SIZE)
+    write_volume(map_file, rasterise(barrel(), VOXEL_SIZE, "barrel").values, VOXEL_SIZE)
     return {
         "folder": micrographs,
         "diameter": DIAMETER,
         "map_file": map_file,
         "symmetry": SYMMETRY,
     }
-
-
-def to_voxels(atoms: PseudoAtoms) -> Any:
-    """Sample pseudo-atoms on voxels: (n, n, n) float32 [z, y, x], the origin at n // 2."""
-    axis = (torch.arange(VOXELS, dtype=torch.float64) - VOXELS // 2) * VOXEL_SIZE
-    x, y, z = (
-        torch.exp(-((axis[:, None] - atoms.positions[:, i]) ** 2) / (2 * atoms.sigma**2))
-        for i in range(3)
-    )
-    values = torch.einsum("zn,yn,xn,n->zyx", z, y, x, atoms.amplitudes)
-    return values.float().numpy()
 
 
 def main(

@@ -64,7 +64,8 @@ def test_the_code_of_the_page_runs(gallery, folder, tiny_model, monkeypatch):
     monkeypatch.setattr("napari_so3.picking.picker.bundled_models", lambda: {"general": tiny_model})
     map_file = folder / "maps" / "barrel.mrc"
     map_file.parent.mkdir()
-    gallery.write_volume(map_file, gallery.to_voxels(gallery.barrel()), gallery.VOXEL_SIZE)
+    density = gallery.rasterise(gallery.barrel(), gallery.VOXEL_SIZE, "barrel")
+    gallery.write_volume(map_file, density.values, gallery.VOXEL_SIZE)
     names = {"folder": folder, "diameter": 150.0, "map_file": map_file, "symmetry": "C1"}
     pictures = gallery.run(names, folder / "pictures")
     assert [path.name for path in pictures] == [

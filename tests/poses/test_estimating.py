@@ -202,6 +202,15 @@ def test_without_a_map_there_are_poses_but_no_correlation(scene, estimator):
     np.testing.assert_allclose(blind.matrices, seeing.matrices)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_poses(scene, estimator):
+    on_cpu = run(micrograph(scene), points(scene), estimator, PoseSettings())
+    gpu = torch.device("cuda")
+    on_gpu = run(micrograph(scene), points(scene), estimator, PoseSettings(), gpu)
+    estimator.net.cpu()
+    assert np.median(degrees(on_cpu.matrices, on_gpu.matrices)) < 0.5
+
+
 def test_an_estimator_survives_its_file(tmp_path, scene, estimator):
     path = tmp_path / "model.safetensors"
     replace(estimator, temperature=1.7, spread=0.2, training={"steps": 3}).save(path)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     Colour = tuple[int, int, int]
 
+DESCENT = 5  # pixels below a label, or else its descenders are cut
+
 
 class Plot(pg.PlotWidget):
     """A plot that is only looked at.
@@ -43,6 +45,7 @@ class Plot(pg.PlotWidget):
         plot.hideButtons()
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(x=False, y=False)
+        plot.layout.setContentsMargins(1, 1, 1, DESCENT)
         for name in ("left", "right", "bottom"):
             plot.getAxis(name).enableAutoSIPrefix(False)
 

@@ -125,8 +125,12 @@ class PoseComparePanel(QWidget):
     def _choose(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open poses", "", FILES)
         if path:
-            self._path = Path(path)
-            self._compare()
+            self.compare_with(Path(path))
+
+    def compare_with(self, path: Path) -> None:
+        """Compare the poses of the session with those of a file."""
+        self._path = path
+        self._compare()
 
     def _compare(self, _on: object = None) -> None:
         model = self._posing.model
