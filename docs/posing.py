@@ -27,6 +27,7 @@ if __name__ == "__main__":
 
 import napari
 import torch
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from walkthrough import IMAGES, SIZE, Person, Task, wait, wait_until
@@ -42,6 +43,7 @@ from napari_so3.widgets.desk_docks import open_desk
 MICROGRAPHS = 3
 DIAMETER = 150.0
 PICK = 3  # number of the pick that is looked at, from 1
+COLOURS = 255  # of the pictures
 PICTURES = ("arrows", "picks", "views", "compare")
 PICKS, VIEWS, COMPARE = range(3)  # tabs
 ARROWS, PROJECTIONS = 1, 2  # rows of the list "Draw"
@@ -76,8 +78,10 @@ class Onlooker(Person):
         self.poses.picks.form.drawing.setFocus()
         QTest.keyClick(self.poses.picks.form.drawing, Qt.Key.Key_Down)
         for number in range(1, PICK + 1):
-            self.click(self.poses.picks.stepper.after)
-            wait_until(lambda n=number: self.poses.picks.stepper.number.text().startswith(f"{n} "))
+            self.click(self.poses.picks.pick.stepper.after)
+            wait_until(
+                lambda n=number: self.poses.picks.pick.stepper.number.text().startswith(f"{n} ")
+            )
         wait(3.0)
         self.picture("picks")
 
@@ -121,8 +125,6 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.folder and asked.output == IMAGES:
         parser.error("pictures of real micrographs do not belong in the docs: give -o")
-    from screenshots import shrink
-
     asked.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder, truth = Path(scratch) / "linked", asked.truth
@@ -140,7 +142,8 @@ def main() -> None:
             if name not in PICTURES:
                 return
             shot = viewer.screenshot(canvas_only=False, flash=False)[..., :3].copy()
-            shrink(shot).save(asked.output / f"pose-{name}.png", optimize=True)
+            few = Image.fromarray(shot).quantize(COLOURS, dither=Image.Dither.NONE)
+            few.save(asked.output / f"pose-{name}.png", optimize=True)
             print(name, flush=True)
 
         person = Onlooker(viewer, Task(folder, {}, (), asked.diameter, 0, folder), picture)

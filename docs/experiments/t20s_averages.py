@@ -129,7 +129,7 @@ def clarity(image: np.ndarray, view: View, period: float) -> float:
     if view is SIDE:
         return ring_contrast(image, period / STEP, WIDTH / STEP)
     seven, others = angular_power(image, 7, *(r / STEP for r in RING))
-    return seven / others
+    return seven / others if others else np.nan  # without crops there is nothing
 
 
 def likeness(image: np.ndarray, truth: np.ndarray, diameter: float) -> float:

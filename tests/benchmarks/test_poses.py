@@ -7,6 +7,7 @@ search that the network spares.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from napari_so3.picking.preprocess import preprocess
 from napari_so3.poses.cutting import particle_images, standardise
 from napari_so3.poses.estimate import SHIFT, PoseSettings, estimate_poses
 from napari_so3.poses.estimator import PoseEstimator
+from napari_so3.poses.matching import MatcherConfig, PoseMatcher, matching_grid
 from napari_so3.poses.poses import Poses
 from napari_so3.poses.reference import Reference
 from napari_so3.poses.train import CHANNELS, HIDDEN, PIXELS_PER_DIAMETER, pose_grids
@@ -31,7 +33,7 @@ from napari_so3.so3.pose_networks import PoseConfig, PoseNet
 from napari_so3.so3.rotations import RotationGrid
 
 PICKS = 1000
-MATCHED = 100  # picks that the rival matches; its time per pick counts
+MATCHED = 30  # picks that the rival matches; its time per pick counts
 DIAMETER = 160.0  # Å
 FINE = 733, 48  # views and in-plane angles 7.5 degrees apart
 ROUNDS = 3
@@ -81,6 +83,21 @@ def test_estimate(
 
     what = "napari-so3, file to poses" + (", refined" if refine else "")
     time(estimator.symmetry, what, work, 1.0)
+
+
+def test_matcher(
+    time: Time, estimator: PoseEstimator, micrographs: list[Path], points: np.ndarray
+) -> None:
+    assert estimator.reference is not None
+    config = MatcherConfig(estimator.box, grid=matching_grid(estimator.symmetry))
+    matcher = replace(estimator, net=PoseMatcher(config, estimator.reference).eval())
+
+    def work() -> None:
+        micrograph = read_micrograph(micrographs[0], PIXEL_SIZE)
+        *_, poses = estimate_poses(micrograph, points, matcher, PoseSettings(DIAMETER))
+        assert isinstance(poses, Poses) and len(poses) == PICKS
+
+    time(estimator.symmetry, f"the same, matching {len(config.grid)} projections", work, 1.0)
 
 
 def test_network(

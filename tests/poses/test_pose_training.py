@@ -10,6 +10,7 @@ import torch
 from napari_so3.io.particle_star import image_names
 from napari_so3.io.particles import ParticleTable, read_particles
 from napari_so3.io.volumes import write_image_stack
+from napari_so3.poses.calibration import calibrate, errors
 from napari_so3.poses.estimator import PoseEstimator, load_estimator
 from napari_so3.poses.from_particles import train_from_particles
 from napari_so3.poses.poses import matrices_to_angles
@@ -18,8 +19,6 @@ from napari_so3.poses.source import PoseImages, PoseSource
 from napari_so3.poses.train import (
     PIXELS_PER_DIAMETER,
     PoseTraining,
-    calibrate,
-    errors,
     pose_grids,
     train_from_map,
 )

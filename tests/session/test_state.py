@@ -115,19 +115,27 @@ def test_a_session_comes_back_as_it_was(session):
     twice.close()
 
 
-def test_a_session_from_before_there_were_rotations_has_those_of_the_model(session):
+@pytest.mark.parametrize("missing", [("rotations",), ("pose_model", "pose_run")])
+def test_a_session_from_before_a_setting_existed_has_its_default(session, missing):
     session.diameter = 55.0
     file, folder = session.folder / FILE, session.folder
     session.close()
     records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert all(name in str(records) for name in missing)
     for record in records:
-        record.get("set", {}).pop("rotations", None)
-    assert "rotations" not in str(records)
+        for name in missing:
+            record.get("set", {}).pop(name, None)
+    assert not any(name in str(records) for name in missing)
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
     again = Session()
     again.open(folder)
-    assert (again.rotations, again.diameter) == (None, 55.0)
-    again.close()
+    assert again.diameter == 55.0
+    assert all(getattr(again, name) == getattr(Session(), name) for name in missing)
+    assert len(again.poses) == 0 and again.poses.folder is None
+    again.pose_model, again.pose_run = "barrel", "barrel-123456-55A"
+    twice = reopen(again)
+    assert (twice.pose_model, twice.pose_run) == ("barrel", "barrel-123456-55A")
+    twice.close()
 
 
 @pytest.mark.parametrize("bad", [[0, 8], [8], "8x8", [8.5, 8]])

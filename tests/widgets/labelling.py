@@ -4,7 +4,7 @@ import numpy as np
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QMainWindow
 
 from napari_so3.picking.picks import CANDIDATES, Picks, make_table
 from napari_so3.session.pool import Candidates
@@ -62,9 +62,17 @@ def open_dock(viewer, qtbot, name="Label and train"):
 
 
 def find_canvas():
-    """Find Qt's widget of the canvas."""
-    widgets = QApplication.allWidgets()
-    return next(w for w in widgets if type(w).__name__.startswith("CanvasBackend"))
+    """Find Qt's widget of the canvas in the middle of the window; docks may have their own."""
+    return next(w for w in QApplication.allWidgets() if _is_canvas(w))
+
+
+def _is_canvas(widget):
+    window = widget.window()
+    return (
+        type(widget).__name__.startswith("CanvasBackend")
+        and isinstance(window, QMainWindow)
+        and window.centralWidget().isAncestorOf(widget)
+    )
 
 
 class Mouse:

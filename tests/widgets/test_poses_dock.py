@@ -6,12 +6,14 @@ import pytest
 import torch
 from labelling import PIXEL_SIZE, PLACES, SHOWN, Mouse, open_dock, open_session
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QApplication, QFileDialog, QMainWindow, QTabBar
+from qtpy.QtWidgets import QFileDialog, QMainWindow, QTabBar
 
 from napari_so3.io.particle_star import write_particles_star
+from napari_so3.poses.errors import pose_errors
 from napari_so3.poses.estimator import PoseEstimator
 from napari_so3.poses.poses import COLUMNS, Poses, matrices_to_angles
 from napari_so3.poses.reference import Reference
+from napari_so3.session.export import read_candidates
 from napari_so3.simulation.density import barrel
 from napari_so3.simulation.volume import DensityMap
 from napari_so3.so3.pose_networks import PoseConfig, PoseNet
@@ -22,7 +24,8 @@ from napari_so3.widgets.desk_docks import open_desk
 from napari_so3.widgets.layers import KEY
 from napari_so3.widgets.pose_form import PICKER
 from napari_so3.widgets.pose_layers import FEATURES
-from napari_so3.widgets.pose_panel import CHANGED, NO_POSE
+from napari_so3.widgets.pose_panel import CHANGED
+from napari_so3.widgets.pose_pick import NO_POSE
 
 LEFT = Qt.MouseButton.LeftButton
 DIAMETER, PIXELS = 150.0, 20.0  # Å; working pixels across it
@@ -89,14 +92,20 @@ def picks(dock):
     return dock.picks
 
 
+@pytest.fixture
+def pick(picks):
+    return picks.pick
+
+
 def known(n=9, alternatives=(TRUTH, WRONG), shares=(0.8, 0.15)):
-    """Poses of the first places."""
+    """Poses of the first places, in another order than the candidates."""
     table = pd.DataFrame(np.full((n, len(COLUMNS)), np.nan), columns=list(COLUMNS))
     table[["y", "x"]], table[["dy", "dx"]] = PLACES[:n], 0.0
     table[["rot", "tilt", "psi"]] = matrices_to_angles(alternatives[0][:n])
     table["confidence"] = np.linspace(0.9, 0.5, n)
     stacked = np.stack([each[:n] for each in alternatives], axis=1)
-    return Poses(table, stacked, np.tile(shares, (n, 1)), "D7", "m0.mrc")
+    poses = Poses(table, stacked, np.tile(shares, (n, 1)), "D7", "m0.mrc")
+    return poses.take(np.arange(n)[::-1])
 
 
 def click(qtbot, button):
@@ -116,29 +125,17 @@ def features(desk):
     return desk.picks.features[list(FEATURES)].to_numpy()
 
 
-def click_canvas(viewer, picks, place):
-    """Click in the micrograph, not in the canvas of the map."""
-    mouse = Mouse(viewer)
-    widgets = QApplication.allWidgets()
-    canvases = [w for w in widgets if type(w).__name__.startswith("CanvasBackend")]
-    mouse.canvas = next(w for w in canvases if not picks.isAncestorOf(w))
-    mouse.click(place)
+def look_at(viewer, pick, qtbot, place):
+    Mouse(viewer).click(place)
+    qtbot.waitUntil(lambda: shows(pick, place), timeout=20_000)
 
 
-def look_at(viewer, picks, qtbot, place):
-    qtbot.wait(100)  # the canvas may change its size
-    click_canvas(viewer, picks, place)
-    qtbot.waitUntil(
-        lambda: (
-            picks._looked is not None
-            and picks._looked.job.place == tuple(place)
-            and picks.pictures.isVisible()
-        ),
-        timeout=20_000,
-    )
+def shows(pick, place):
+    looked = pick._looked
+    return looked is not None and looked.job.place == tuple(place) and pick.pictures.isVisible()
 
 
-def test_a_button_gives_poses_to_the_picks_and_the_layers_show_them(
+def test_a_button_gives_poses_to_the_picks_which_are_shown_and_kept(
     viewer, desk, dock, picks, qtbot
 ):
     rings, places = desk.picks, desk.picks.data.copy()
@@ -169,13 +166,46 @@ def test_a_button_gives_poses_to_the_picks_and_the_layers_show_them(
     assert layer(viewer, "views") == views
     np.testing.assert_allclose(features(desk)[:4], table)
 
+    session, folder = desk.session, desk.session.folder
+    session.close()
+    session.open(folder)
+    assert len(session.pool) == 0  # the docks that open a session load its candidates
+    read_candidates(session)
+    desk.show("m0")
+    qtbot.waitUntil(lambda: picks.count.text().startswith("2 of 2"), timeout=20_000)
+    np.testing.assert_allclose(features(desk)[:4], table, atol=1e-3)
 
-def test_arrows_lie_along_the_barrels(viewer, desk, dock, picks, qtbot):
+
+def test_arrows_and_projections_lie_as_the_particles_do(viewer, desk, dock, picks, qtbot):
     desk.session.poses.put("m0", known())
-    views = layer(viewer, "views")
+    check_arrows(layer(viewer, "views"), desk.image.data)
+
+    picks.form.drawing.setCurrentIndex(2)
+    qtbot.waitUntil(lambda: layer(viewer, "pose projections") is not None, timeout=20_000)
+    drawn = layer(viewer, "pose projections")
+    assert layer(viewer, "views") is None
+    assert viewer.layers.index(drawn) == viewer.layers.index(desk.image) + 1
+    check_projections(drawn, desk.image.data)
+    step = drawn.scale[0]
+    desk.session.threshold = 3.5
+    qtbot.waitUntil(lambda: not drawn.data[:, round(60 * PIXEL_SIZE / step) :].any())
+
+    desk.show("m1")  # which has no poses
+    qtbot.waitUntil(lambda: desk.name == "m1")
+    assert picks.count.text() == "0 of 1 picks of this micrograph have a pose."
+    assert layer(viewer, "pose projections") is None
+    assert not set(FEATURES) & set(desk.picks.features)
+    desk.show("m0")
+    qtbot.waitUntil(lambda: layer(viewer, "pose projections") is not None, timeout=20_000)
+    viewer.layers.remove(layer(viewer, "pose projections"))
+    assert picks.form.drawing.currentText() == "nothing"
+
+
+def check_arrows(views, image):
     assert views.vector_style == "line"  # both ends of a D7 particle are alike
-    image = desk.image.data
-    for (begin, way), truth in zip(views.data[:2], TRUTH[:2], strict=True):
+    order = [int(np.linalg.norm(SHOWN - (at + way / 2), axis=1).argmin()) for at, way in views.data]
+    assert sorted(order) == [0, 1, 2, 3]
+    for (begin, way), truth in zip(views.data[order][:2], TRUTH[:2], strict=True):
         y, x = np.round(begin + way / 2).astype(int)
         crop = np.clip(-image[y - 20 : y + 21, x - 20 : x + 21] - 1, 0, None)
         yx = np.stack(np.indices(crop.shape).reshape(2, -1)) - 20
@@ -184,19 +214,35 @@ def test_arrows_lie_along_the_barrels(viewer, desk, dock, picks, qtbot):
         assert np.abs(longest @ way) / np.linalg.norm(way) > 0.97
         assert np.linalg.norm(way) > 0.8 * DIAMETER / PIXEL_SIZE
         assert np.abs(way @ truth[1::-1, 2]) / np.linalg.norm(way) > 0.95
-    assert np.linalg.norm(views.data[2, 1]) < 0.4 * np.linalg.norm(views.data[0, 1])  # the top
+    lengths = np.linalg.norm(views.data[order, 1], axis=1)
+    assert lengths[2] < 0.4 * lengths[0]  # the top
 
 
-def test_a_click_on_a_pick_shows_it_beside_the_map_in_its_pose(viewer, desk, picks, qtbot):
+def check_projections(drawn, image):
+    step = drawn.scale[0]
+    assert step == pytest.approx(DIAMETER / PIXELS, rel=0.02)
+    rows = np.rint(np.arange(drawn.data.shape[0]) * step / PIXEL_SIZE).astype(int)
+    columns = np.rint(np.arange(drawn.data.shape[1]) * step / PIXEL_SIZE).astype(int)
+    inside = rows < image.shape[0], columns < image.shape[1]
+    image = -image[np.ix_(rows[inside[0]], columns[inside[1]])]
+    picture = drawn.data[np.ix_(*inside)]
+    top = slice(0, round(52 * PIXEL_SIZE / step))  # the first row of particles
+    assert np.corrcoef(image[top].ravel(), picture[top].ravel())[0, 1] > 0.75
+    assert not picture[round(100 * PIXEL_SIZE / step) :].any()  # no picks there
+
+
+def test_a_click_on_a_pick_shows_it_beside_the_map_in_its_pose(
+    viewer, desk, picks, pick, qtbot, monkeypatch, tmp_path
+):
     desk.session.poses.put("m0", known())
-    look_at(viewer, picks, qtbot, SHOWN[1])
-    looked, pictures = picks._looked, picks.pictures
+    look_at(viewer, pick, qtbot, SHOWN[1])
+    looked, pictures = pick._looked, pick.pictures
     assert looked.correlations[0] > 0.7 > 0.4 > looked.correlations[1]
     crop, projection = looked.crop, looked.projections[0]
     assert np.corrcoef(crop.ravel(), projection.ravel())[0, 1] > 0.7
     assert np.corrcoef(crop.ravel(), projection.T.ravel())[0, 1] < 0.5
-    assert picks.sentence.text().startswith("Side view, 100° in plane, 85 % sure; next: ")
-    assert picks.stepper.number.text() == "2 of 4 picks"
+    assert pick.sentence.text().startswith("Side view, 100° in plane, 85 % sure; next: ")
+    assert pick.stepper.number.text() == "2 of 4 picks"
     assert f"r = {looked.correlations[0]:.2f}" in pictures.projection.caption.text()
     camera = pictures.canvas.viewer.scene.camera
     np.testing.assert_allclose(rotation_of(camera), TRUTH[1], atol=1e-5)
@@ -205,59 +251,42 @@ def test_a_click_on_a_pick_shows_it_beside_the_map_in_its_pose(viewer, desk, pic
     qtbot.mouseClick(pictures.table.viewport(), LEFT, pos=row)
     np.testing.assert_allclose(rotation_of(camera), WRONG[1], atol=1e-5)
     assert f"r = {looked.correlations[1]:.2f}" in pictures.projection.caption.text()
-    click(qtbot, picks.stepper.before)
-    qtbot.waitUntil(lambda: picks._looked.job.place == tuple(SHOWN[0]), timeout=20_000)
+    click(qtbot, pick.stepper.before)
+    qtbot.waitUntil(lambda: shows(pick, SHOWN[0]), timeout=20_000)
     np.testing.assert_allclose(rotation_of(camera), TRUTH[0], atol=1e-5)
     assert pictures.table.item(0, 3).text() == "80" and pictures.table.item(1, 3).text() == "15"
+    check_map(pictures.canvas, pick._looked)
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "p.pdf"), ""))
+    click(qtbot, pick.save)
+    qtbot.waitUntil(lambda: picks.bar.status.text() == "Saved p.pdf.", timeout=20_000)
+    assert (tmp_path / "p.pdf").read_bytes().startswith(b"%PDF")
+
+    desk.picks.selected_data = {3}  # as in napari's own tools
+    qtbot.waitUntil(lambda: shows(pick, SHOWN[3]), timeout=20_000)
+    assert pick.stepper.number.text() == "4 of 4 picks"
+    desk.show("m1")  # which has no poses
+    qtbot.waitUntil(lambda: desk.name == "m1")
+    assert not pictures.isVisible() and pick.stepper.number.text() == "4 picks"
 
 
-def test_the_map_is_drawn_in_3d_as_the_particle_lies_in_the_micrograph(
-    viewer, desk, picks, qtbot, dock
-):
-    dock.window().show()
-    desk.session.poses.put("m0", known())
-    look_at(viewer, picks, qtbot, SHOWN[0])
-    qtbot.wait(200)
-    drawn = picks.pictures.canvas.picture()[..., :3].astype(float).sum(axis=-1)
+def check_map(canvas, looked):
+    """Compare the map in 3D with the particle as it lies in the micrograph, at the same scale."""
+    drawn = canvas.picture()[..., :3].astype(float).sum(axis=-1)
     yx = np.stack(np.nonzero(drawn > 60)).astype(float)
     longest = np.linalg.eigh(np.cov(yx))[1][:, 1]
     along = TRUTH[0][1::-1, 2]
     assert np.abs(longest @ along) / np.linalg.norm(along) > 0.97
     extent = np.ptp(along @ yx / np.linalg.norm(along))
-    step = picks._looked.step * len(picks._looked.crop) / drawn.shape[0]
-    assert extent * step == pytest.approx(DIAMETER, rel=0.25)  # at the scale of the projection
+    step = looked.step * len(looked.crop) / drawn.shape[0]
+    assert extent * step == pytest.approx(DIAMETER, rel=0.25)
 
 
-def test_projections_lie_on_the_particles_and_follow_the_threshold(
-    viewer, desk, dock, picks, qtbot
-):
-    desk.session.poses.put("m0", known())
-    picks.form.drawing.setCurrentIndex(2)
-    qtbot.waitUntil(lambda: layer(viewer, "pose projections") is not None, timeout=20_000)
-    drawn = layer(viewer, "pose projections")
-    assert layer(viewer, "views") is None
-    assert viewer.layers.index(drawn) == viewer.layers.index(desk.image) + 1
-    step = drawn.scale[0]
-    assert step == pytest.approx(DIAMETER / PIXELS, rel=0.02)
-    rows = np.rint(np.arange(drawn.data.shape[0]) * step / PIXEL_SIZE).astype(int)
-    columns = np.rint(np.arange(drawn.data.shape[1]) * step / PIXEL_SIZE).astype(int)
-    inside = rows < desk.image.data.shape[0], columns < desk.image.data.shape[1]
-    image = -desk.image.data[np.ix_(rows[inside[0]], columns[inside[1]])]
-    picture = drawn.data[np.ix_(*inside)]
-    top = slice(0, round(52 * PIXEL_SIZE / step))  # the first row of particles
-    assert np.corrcoef(image[top].ravel(), picture[top].ravel())[0, 1] > 0.75
-    assert not picture[round(100 * PIXEL_SIZE / step) :].any()  # no picks there
-    desk.session.threshold = 3.5
-    qtbot.waitUntil(lambda: not drawn.data[:, round(60 * PIXEL_SIZE / step) :].any())
-    viewer.layers.remove(drawn)
-    assert picks.form.drawing.currentText() == "nothing"
-
-
-def test_all_leaves_out_what_is_done_and_selected_takes_only_those(desk, dock, picks, qtbot):
+def test_all_leaves_out_what_is_done_and_selected_takes_only_those(desk, picks, pick, qtbot):
     assert not picks.bar.selected.isEnabled()
-    click_canvas(desk.viewer, picks, SHOWN[2])
+    Mouse(desk.viewer).click(SHOWN[2])
     qtbot.waitUntil(picks.bar.selected.isEnabled)
-    assert picks.empty.text() == NO_POSE
+    assert pick.empty.text() == NO_POSE
     click(qtbot, picks.bar.selected)
     idle(picks, qtbot)
     store = desk.session.poses
@@ -293,25 +322,34 @@ def test_a_run_is_cancelled_by_its_button_and_by_another_model(desk, dock, picks
     assert picks.count.text().startswith("4 of 4")
 
 
-def test_poses_are_there_again_when_the_session_is(desk, dock, picks, qtbot, viewer):
+def test_a_model_chosen_with_keys_is_used_and_its_poses_are_its_own(
+    viewer, desk, dock, picks, qtbot
+):
     click(qtbot, picks.bar.button)
     idle(picks, qtbot)
-    before, session = features(desk), desk.session
-    folder = session.folder
-    session.close()
-    session.open(folder)
-    items = session.pool
-    assert len(items) == 0  # the docks that open a session load its candidates
-    from napari_so3.session.export import read_candidates
-
-    read_candidates(session)
-    desk.show("m0")
+    first, model = features(desk), picks.form.model
+    qtbot.keyClick(model, Qt.Key.Key_Up)
+    assert desk.session.pose_model == "barrel" and model.currentText() == "barrel"
+    qtbot.waitUntil(lambda: is_ready(dock, "barrel"), timeout=20_000)
+    assert picks.count.text() == "0 of 4 picks of this micrograph have a pose."
+    assert layer(viewer, "views") is None and not set(FEATURES) & set(desk.picks.features)
+    click(qtbot, picks.bar.button)
+    idle(picks, qtbot)
+    assert picks.bar.status.text() == "4 poses with barrel."
+    errors = pose_errors(desk.session.poses.get("m0").matrices, TRUTH[:4], "D7")
+    assert errors.median_deg < 20  # at random it is 62
+    qtbot.keyClick(model, Qt.Key.Key_Down)
+    qtbot.waitUntil(lambda: is_ready(dock, "tiny pose"), timeout=20_000)
     qtbot.waitUntil(lambda: picks.count.text().startswith("4 of 4"), timeout=20_000)
-    np.testing.assert_allclose(features(desk), before, atol=1e-3)
+    np.testing.assert_allclose(features(desk), first, atol=1e-3)
+
+
+def is_ready(dock, name):
+    return dock.posing.model is not None and dock.posing.model.name == name
 
 
 def test_rotations_of_a_matcher_are_poses_but_those_of_a_trained_picker_are_not(
-    viewer, desk, dock, picks, qtbot, density, tmp_path
+    viewer, desk, dock, picks, pick, qtbot, density, tmp_path
 ):
     model = picks.form.model
     names = [model.itemText(i) for i in range(model.count())]
@@ -330,14 +368,14 @@ def test_rotations_of_a_matcher_are_poses_but_those_of_a_trained_picker_are_not(
     poses = desk.session.poses.get("m0")
     np.testing.assert_allclose(poses.matrices, matcher.net.config.grid.matrices[:4], atol=1e-6)
     assert np.isnan(features(desk)[:4, 3]).all()  # a matcher does not say how sure it is
-    look_at(viewer, picks, qtbot, SHOWN[0])
-    assert "sure" not in picks.sentence.text()
-    assert picks.pictures.table.item(0, 3).text() == "—"
+    look_at(viewer, pick, qtbot, SHOWN[0])
+    assert "sure" not in pick.sentence.text()
+    assert pick.pictures.table.item(0, 3).text() == "—"
 
 
 def test_a_region_of_views_selects_its_picks(viewer, desk, dock, picks, qtbot):
     desk.session.threshold = -9.0
-    desk.session.poses.put("m0", known())
+    desk.session.poses.put("m0", known().take(np.arange(8)))  # all but that of the first pick
     tab(dock, qtbot, "Views")
     panel = dock.coverage
     qtbot.waitUntil(panel.parts.isVisible, timeout=20_000)
@@ -392,18 +430,9 @@ def tab(dock, qtbot, title):
     qtbot.wait(50)
 
 
-def test_the_figure_of_a_pick_is_saved(viewer, desk, picks, qtbot, monkeypatch, tmp_path):
+def test_it_leaves_the_viewer_as_it_was(viewer, desk, dock, pick, qtbot):
     desk.session.poses.put("m0", known())
-    look_at(viewer, picks, qtbot, SHOWN[0])
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "p.pdf"), ""))
-    click(qtbot, picks.save)
-    qtbot.waitUntil(lambda: picks.bar.status.text() == "Saved p.pdf.", timeout=20_000)
-    assert (tmp_path / "p.pdf").read_bytes().startswith(b"%PDF")
-
-
-def test_it_leaves_the_viewer_as_it_was(viewer, desk, dock, picks, qtbot):
-    desk.session.poses.put("m0", known())
-    look_at(viewer, picks, qtbot, SHOWN[0])
+    look_at(viewer, pick, qtbot, SHOWN[0])
     callbacks = len(viewer.mouse_drag_callbacks)
     viewer.window.remove_dock_widget(dock)
     assert layer(viewer, "views") is None and layer(viewer, "place") is None

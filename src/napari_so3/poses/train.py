@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from napari_so3.poses.distribution import NEAR
+from napari_so3.poses.calibration import calibrate, judge_by_error
 from napari_so3.poses.estimator import PoseEstimator
 from napari_so3.poses.losses import PoseLoss
 from napari_so3.poses.matching import MatcherConfig, PoseMatcher, matching_grid
 from napari_so3.poses.reference import Reference
 from napari_so3.poses.source import PoseSource
 from napari_so3.so3.pose_networks import PoseConfig, PoseNet
-from napari_so3.so3.rotations import RotationGrid, geodesic_distance
+from napari_so3.so3.rotations import RotationGrid
 from napari_so3.so3.symmetry import symmetry_group
 from napari_so3.training.alignment import align_to_symmetry
 from napari_so3.training.checkpoint import digest
@@ -30,14 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from torch import Tensor
-
     from napari_so3.io.micrographs import Micrograph
-    from napari_so3.poses.distribution import PoseDistribution
     from napari_so3.poses.reconstruction import ParticleMatcher
     from napari_so3.poses.source import PoseImages
     from napari_so3.simulation.volume import DensityMap
-    from napari_so3.training.fit import Draw, Validate
+    from napari_so3.training.fit import Draw
 
 PIXELS_PER_DIAMETER = 24.0
 CHANNELS, HIDDEN = 8, 32
@@ -48,7 +44,6 @@ COARSE = 0.6  # share of the steps on few rotations
 MICROGRAPHS = 12  # simulated at a time
 HELD_OUT = 4  # micrographs that the training is validated with
 CALIBRATION = 8  # micrographs
-TEMPERATURES = np.geomspace(0.25, 64.0, 65)
 
 
 @dataclass(frozen=True)
@@ -271,7 +266,7 @@ def learn(
     torch.manual_seed(settings.seed)
     net = PoseNet(_config(settings)).to(device or torch.device("cpu"))
     half = len(lesson.held_out) // 2
-    judge = _judge(lesson.held_out.take(slice(0, half)))
+    judge = judge_by_error(lesson.held_out.take(slice(0, half)))
     for event in fit_phases(
         net,
         _phases(settings),
@@ -350,79 +345,3 @@ def _phases(settings: PoseTraining) -> list[Phase]:
         )
         phases.append(Phase(fit, grid))
     return phases
-
-
-def _judge(images: PoseImages) -> Validate:
-    """Validate by the mean error: the larger, the better."""
-
-    def validate(net: torch.nn.Module) -> float:
-        assert isinstance(net, PoseNet)
-        return -float(errors(_estimate(net, images.images), images.rotations).mean())
-
-    return validate
-
-
-@torch.inference_mode()
-def _estimate(net: PoseNet, images: Tensor) -> PoseDistribution:
-    return PoseEstimator(net, "", PIXELS_PER_DIAMETER, 1.0).estimate(images)
-
-
-def errors(distribution: PoseDistribution, rotations: Tensor) -> Tensor:
-    """Angles from the likeliest poses to the true ones, up to symmetry.
-
-    Parameters
-    ----------
-    distribution : PoseDistribution
-        Of n images.
-    rotations : Tensor
-        (n, 3, 3) true ones.
-
-    Returns
-    -------
-    Tensor
-        (n,) float64 radians.
-    """
-    copies = rotations.double().cpu()[:, None] @ torch.from_numpy(distribution.group)
-    modes = torch.from_numpy(distribution.mode)[:, None]
-    return geodesic_distance(modes, copies).amin(dim=1)
-
-
-def calibrate(estimator: PoseEstimator, images: PoseImages) -> tuple[PoseEstimator, str]:
-    """Find the temperature at which confidences are right, and the spread of right poses.
-
-    Parameters
-    ----------
-    estimator : PoseEstimator
-        Just trained.
-    images : PoseImages
-        That it has not seen.
-
-    Returns
-    -------
-    estimator : PoseEstimator
-        With temperature and spread.
-    words : str
-        How large its errors are.
-    """
-    plain = replace(estimator, temperature=1.0)
-    distribution = plain.estimate(images.images)
-    best = (math.inf, 1.0, 0.1)
-    for temperature in TEMPERATURES:
-        scaled = replace(distribution, logits=distribution.logits / np.float32(temperature))
-        shares = scaled.top(1)[1]
-        angles = errors(scaled, images.rotations).numpy()
-        right = angles <= NEAR
-        p = np.clip(shares[:, 0], 1e-4, 1 - 1e-4)
-        loss = -float(np.where(right, np.log(p), np.log(1 - p)).mean())
-        if loss < best[0]:
-            spread = math.sqrt(float((angles[right] ** 2).mean()) / 3) if right.any() else NEAR
-            best = (loss, float(temperature), spread)
-    made = replace(estimator, temperature=best[1], spread=best[2])
-    angles = np.degrees(errors(made.estimate(images.images), images.rotations).numpy())
-    words = (
-        f"On {len(angles)} particles that it has not seen: median error "
-        f"{np.median(angles):.1f} degrees, mean {angles.mean():.1f}, "
-        f"{100 * (angles <= 10).mean():.0f} % within 10 degrees, "
-        f"{100 * (angles <= 30).mean():.0f} % within 30."
-    )
-    return made, words

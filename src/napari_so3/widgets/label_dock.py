@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout
 
 from napari_so3.widgets.desk import desk_of
 from napari_so3.widgets.gallery import Gallery
 from napari_so3.widgets.label_panel import LabelPanel, label_keys
 from napari_so3.widgets.labeller import Labeller
 from napari_so3.widgets.mark_layers import MarkLayers
-from napari_so3.widgets.tabs import Dock
+from napari_so3.widgets.tabs import Dock, scrolled
 from napari_so3.widgets.train_panel import TrainPanel
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class LabelDock(Dock):
         self.gallery = Gallery(self.desk, self.labeller, self.layers, keys)
         self.train = TrainPanel(self.desk)
         self.tabs = QTabWidget()
-        self.tabs.addTab(_scrolled(self.panel), "Label")
+        self.tabs.addTab(scrolled(self.panel), "Label")
         self.tabs.addTab(self.gallery, "Gallery")
-        self.tabs.addTab(_scrolled(self.train), "Train")
+        self.tabs.addTab(scrolled(self.train), "Train")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tabs)
@@ -64,12 +64,3 @@ class LabelDock(Dock):
         self.gallery.close_down()
         self.train.shut_down()
         self.layers.close()
-
-
-def _scrolled(widget: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidgetResizable(True)
-    area.setWidget(widget)
-    return area

@@ -26,7 +26,7 @@ Drawing = Literal["", "arrows", "projections"]
 ARROWS, PROJECTIONS = "views", "projections"  # names of the layers
 POSE_FEATURES = {"pose_rot": "rot", "pose_tilt": "tilt", "pose_psi": "psi"}
 FEATURES = (*POSE_FEATURES, "confidence")
-WIDTH = 0.035  # of the diameter
+WIDTH = 0.07  # of the diameter
 OPACITY = 0.85
 
 

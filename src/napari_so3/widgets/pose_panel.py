@@ -1,59 +1,38 @@
-"""The tab "Picks": give poses to picks, see them in the micrograph, and look at single ones."""
+"""The tab "Picks": give poses to picks, and see them in the micrograph."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from superqt.utils import qthrottled
 
-from napari_so3.poses.words import describe_pose
-from napari_so3.widgets.boxes import hint
-from napari_so3.widgets.engine import Problem
 from napari_so3.widgets.listening import Listening
-from napari_so3.widgets.pick_stepper import PickStepper, show_place
-from napari_so3.widgets.pointer import Pointer
 from napari_so3.widgets.pose_engine import Estimated, PoseJob, Summary, Todo, estimate
 from napari_so3.widgets.pose_form import ALL, SELECTED, PoseBar, PoseForm
 from napari_so3.widgets.pose_layers import PoseLayers
-from napari_so3.widgets.pose_look import (
-    Looked,
-    Looking,
-    LookJob,
-    Rendered,
-    drawn_map,
-    render,
-    write_pick,
-)
-from napari_so3.widgets.pose_pictures import PosePictures
+from napari_so3.widgets.pose_look import Rendered, render
+from napari_so3.widgets.pose_pick import NO_PICKS, PosePick
 from napari_so3.widgets.runner import Runner
-from napari_so3.widgets.why_engine import NotWritten, Written
-from napari_so3.widgets.why_panel import ENDINGS, FORMATS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from qtpy.QtGui import QHideEvent, QShowEvent
 
     from napari_so3.widgets.desk import Desk
     from napari_so3.widgets.posing import Posing
 
-EMPTY = "Click a pick in the micrograph, or go through\nthem with the arrows, the best first."
 NO_MODEL = (
     "There is no pose model: open a file, train one with\n"
     "napari-so3 pose train, or pick with a model that is\nmade of a map."
 )
-NO_PICKS = "This micrograph has no picks: pick it first."
-NO_PICK_HERE = "There is no pick here: click one of the rings."
-NO_POSE = "This pick has no pose yet."
 CHANGED = "Cancelled: something else is chosen."
 DRAW_MS = 60  # between two drawings while the threshold moves
 
 
 class PosePanel(QWidget):
-    """Estimates poses, draws them, and shows those of one pick.
+    """Estimates poses, draws them, and shows below what there is of one pick.
 
     Parameters
     ----------
@@ -68,34 +47,19 @@ class PosePanel(QWidget):
     def __init__(self, desk: Desk, posing: Posing) -> None:
         super().__init__()
         self._desk, self._posing, self._session = desk, posing, desk.session
-        self._looking, self._rendering, self._writer = Runner(), Runner(), Runner()
-        self._looker = Looking()
-        self._looked: Looked | None = None
+        self._rendering = Runner()
         self._rendered: Rendered | None = None
-        self._place: NDArray[np.float64] | None = None  # of the pick that is looked at, pixels
-        self._voxel_size = 1.0  # Å, of the map in 3D
         self._listening = Listening(self)
         self.form, self.bar = PoseForm(self._session, posing), PoseBar()
-        self.layers, self.pointer = PoseLayers(desk), Pointer(desk, posing)
-        self.count, self.stepper = QLabel(), PickStepper(desk)
-        self.sentence, self.empty = QLabel(), hint(EMPTY)
-        self.pictures, self.save = PosePictures(), QPushButton("Save figure…")
+        self.layers, self.count = PoseLayers(desk), QLabel()
+        self.pick = PosePick(desk, posing)
         self._draw_soon = qthrottled(self._draw, timeout=DRAW_MS)
-        self._lay_out()
-        self._connect()
-        self._show_model()
-        self._clear()
-
-    def _lay_out(self) -> None:
-        self.sentence.setWordWrap(True)
-        self.save.setToolTip("Write the particle beside the map in each of these poses")
         layout = QVBoxLayout(self)
-        for part in (
-            *(self.form, self.bar, self.count, self.stepper),
-            *(self.empty, self.sentence, self.pictures, self.save),
-        ):
+        for part in (self.form, self.bar, self.count, self.pick):
             layout.addWidget(part)
         layout.addStretch()
+        self._connect()
+        self._show_model()
 
     def _connect(self) -> None:
         posing, session = self._posing, self._session
@@ -103,17 +67,14 @@ class PosePanel(QWidget):
         self.bar.asked.connect(self._estimate)
         self.bar.told.connect(self._take)
         self.layers.removed.connect(lambda: self.form.drawing.setCurrentIndex(0))
-        self.stepper.stepped.connect(self._hold)
-        self.pointer.held.connect(self._follow_pointer)
-        self.pictures.chosen.connect(self.pictures.choose)
-        self.save.clicked.connect(self._save)
+        self.pick.held.connect(self._follow_choice)
         posing.model_changed.connect(self._show_model)
         posing.poses_changed.connect(self._show_poses)
-        posing.said.connect(self.bar.status.say)
-        posing.failed.connect(self.bar.status.complain)
-        for runner in (self._looking, self._rendering, self._writer):
-            runner.told.connect(self._take)
-            runner.crashed.connect(self.bar.status.complain)
+        for part in (posing, self.pick):
+            part.said.connect(self.bar.status.say)
+            part.failed.connect(self.bar.status.complain)
+        self._rendering.told.connect(self._take)
+        self._rendering.crashed.connect(self.bar.status.complain)
         self._desk.shown.connect(self._follow_desk)
         for signal in (
             *(session.events.threshold, session.signals.override, session.pool.changed),
@@ -127,29 +88,13 @@ class PosePanel(QWidget):
     def close_down(self) -> None:
         """Stop what is computed, and follow the viewer and the session no more."""
         self.bar.cancel()
-        self._looking.cancel()
         self._rendering.cancel()
-        self._writer.cancel()
         self._draw_soon.cancel()
         self._listening.stop()
-        self.stepper.close_down()
         self._desk.shown.disconnect(self._follow_desk)
-        self.pointer.close_down()
+        self.pick.close_down()
         self.layers.write_features(None)
         self.layers.close_down()
-        self.pictures.close_down()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Take the clicks while the tab is in front."""
-        super().showEvent(event)
-        self.pointer.switch(True)
-        if self._place is not None:
-            self.pointer.hold(self._place)
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        """Leave the mouse to others."""
-        super().hideEvent(event)
-        self.pointer.switch(False)
 
     # ------------------------------------------------------------------ what is estimated
 
@@ -188,8 +133,8 @@ class PosePanel(QWidget):
         """List the candidates that are selected in the layer, or the one that is held."""
         picks = self._desk.picks
         rows = [] if picks is None else [int(i) for i in picks.selected_data]
-        if not rows and self.pointer.pick is not None:
-            rows = [self.pointer.pick]
+        if not rows and self.pick.pointer.pick is not None:
+            rows = [self.pick.pointer.pick]
         return rows
 
     def refresh_selection(self) -> None:
@@ -205,15 +150,9 @@ class PosePanel(QWidget):
             self._session.poses.put(event.name, event.poses)
         elif isinstance(event, Summary):
             self._tell(event)
-        elif isinstance(event, Looked):
-            self._show_looked(event)
         elif isinstance(event, Rendered):
             self._rendered = event
             self._draw()
-        elif isinstance(event, Written):
-            self.bar.status.say(f"Saved {event.path.name}.")
-        elif isinstance(event, (NotWritten, Problem)):
-            self.bar.status.complain(event.sentence)
 
     def _tell(self, summary: Summary) -> None:
         if summary.problems:
@@ -226,25 +165,17 @@ class PosePanel(QWidget):
     # ------------------------------------------------------------------ what there is
 
     def _show_model(self) -> None:
-        model = self._posing.model
         self._stop()
         self._rendered = None
-        if model is not None and model.has_map:
-            volume, self._voxel_size = drawn_map(model)
-            self.pictures.show_map(volume)
-        else:
-            self.pictures.show_map(None)
         self._show_poses()
 
     def _show_poses(self) -> None:
         self.layers.write_features(self._posing.matched)
         self._follow_choice()
         self._draw()
-        self._look()
 
     def _follow_desk(self, _name: str) -> None:
-        """Begin anew with another micrograph; `Posing` has looked for its poses before."""
-        self._clear()
+        """Draw the poses of another micrograph, for which `Posing` has looked before."""
         self._follow_choice()
         self._draw()
 
@@ -292,85 +223,3 @@ class PosePanel(QWidget):
             self.layers.draw_projections(matched, found[1], self._rendered, model)
         elif not self._rendering.running:
             self._rendering.start(render, model, matched.poses)
-
-    # ------------------------------------------------------------------ the pick
-
-    def _hold(self, place: NDArray[np.float64]) -> None:
-        self.pointer.hold(place)
-        show_place(self._desk, place)
-
-    def _follow_pointer(self) -> None:
-        self._follow_choice()
-        if not self.pointer.holding or self._posing.place is None:
-            return
-        if self.pointer.pick is None:
-            self.bar.status.say(NO_PICK_HERE if self.stepper.n else NO_PICKS)
-            return
-        self.bar.status.say("")
-        self._place = np.array(self._posing.place)
-        self.stepper.go_to(self._place)
-        self._look()
-
-    def _look(self) -> None:
-        """Compare the pick with the map."""
-        posing, model, row = self._posing, self._posing.model, self._posing.row_at(self._place)
-        if self._place is None or model is None or row is None or posing.matched is None:
-            self._show_parts(shown=False)
-            return
-        poses = posing.matched.poses
-        there = np.isfinite(poses.alternatives[row]).all(axis=(1, 2))
-        matrices = poses.alternatives[row][there]
-        shift = poses.table.loc[row, ["dy", "dx"]].fillna(0.0).to_numpy(dtype=np.float64)
-        size = (self._desk.micrograph and self._desk.micrograph.pixel_size) or 1.0
-        centre = self._place + shift / size
-        path = self._session.paths[self._desk.name]
-        job = LookJob(
-            *(model, path, self._session.pixel_size, row),
-            *(tuple(self._place), tuple(centre), matrices),
-        )
-        confidence = float(poses.table.loc[row, "confidence"])
-        shares = poses.shares[row][there]
-        self.sentence.setText(
-            describe_pose(matrices, shares, confidence, model.symmetry, model.group)
-        )
-        self._looking.start(self._looker.look, job)
-
-    def _show_looked(self, looked: Looked) -> None:
-        if self._posing.matched is None:
-            return
-        poses, row = self._posing.matched.poses, looked.job.row
-        self._looked = looked
-        shares = poses.shares[row][: len(looked.job.matrices)]
-        known = np.isfinite(poses.table.loc[row, "confidence"])
-        self.pictures.show_looked(
-            looked, shares if known else np.full(len(shares), np.nan), self._voxel_size
-        )
-        self._show_parts(shown=True)
-
-    def _show_parts(self, shown: bool) -> None:
-        self.sentence.setVisible(shown)
-        self.pictures.setVisible(shown)
-        self.save.setVisible(
-            shown and self._posing.model is not None and self._posing.model.has_map
-        )
-        self.empty.setVisible(not shown)
-        self.empty.setText(EMPTY if self._place is None else NO_POSE)
-
-    def _clear(self) -> None:
-        """Forget the pick: it is one of another micrograph."""
-        self._looking.cancel()
-        self._place = None
-        self.stepper.go_to(None)
-        self._show_parts(shown=False)
-
-    def _save(self) -> None:
-        if self._looked is None:
-            return
-        name = f"{self._desk.name}_pose.png"
-        path, kind = QFileDialog.getSaveFileName(self, "Save figure", name, FORMATS)
-        if not path:
-            return
-        target = Path(path)
-        if target.suffix.lower() not in ENDINGS:
-            target = target.with_name(f"{target.name}{kind[-5:-1]}")
-        self._writer.start(write_pick, self._looked, target)

@@ -88,7 +88,8 @@ class PosePictures(QWidget):
             self.canvas.viewer.scene.camera.zoom = SIZE / width * voxel_size
         self.crop.show_array(looked.crop, looked.step)
         self.crop.caption.setText("particle")
-        angles = matrices_to_angles(looked.job.matrices)
+        # three digits and no sign, for want of room
+        angles = matrices_to_angles(looked.job.matrices).round() % 360
         self.table.fill(
             [
                 (*(f"{a:.0f}" for a in pose), _percent(share), _two_digits(r))

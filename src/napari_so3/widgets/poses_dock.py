@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout
 
 from napari_so3.widgets.coverage_panel import CoveragePanel
 from napari_so3.widgets.desk import desk_of
@@ -13,7 +13,7 @@ from napari_so3.widgets.pose_compare_panel import PoseComparePanel
 from napari_so3.widgets.pose_panel import PosePanel
 from napari_so3.widgets.pose_views import PoseViews
 from napari_so3.widgets.posing import Posing
-from napari_so3.widgets.tabs import Dock
+from napari_so3.widgets.tabs import Dock, scrolled
 
 if TYPE_CHECKING:
     import napari
@@ -44,7 +44,7 @@ class PosesDock(Dock):
         self.views = PoseViews(self.desk, self.posing, self.coverage, self.picks)
         self.tabs = QTabWidget()
         for panel, title in zip((self.picks, self.coverage, self.compare), TABS, strict=True):
-            self.tabs.addTab(_scrolled(panel), title)
+            self.tabs.addTab(scrolled(panel), title)
         self.tabs.currentChanged.connect(self.views.refresh)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -65,12 +65,3 @@ class PosesDock(Dock):
         self.compare.close_down()
         self.picks.close_down()
         self.posing.close_down()
-
-
-def _scrolled(widget: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidgetResizable(True)
-    area.setWidget(widget)
-    return area

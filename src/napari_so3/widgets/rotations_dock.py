@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout
 
 from napari_so3.widgets.budget_panel import BudgetPanel
 from napari_so3.widgets.check_panel import CheckPanel
 from napari_so3.widgets.desk import desk_of
 from napari_so3.widgets.maps_panel import MapsPanel
 from napari_so3.widgets.seeing import Seeing
-from napari_so3.widgets.tabs import Dock
+from napari_so3.widgets.tabs import Dock, scrolled
 from napari_so3.widgets.why_panel import WhyPanel
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class RotationsDock(Dock):
         self.check = CheckPanel(self.desk, self.seeing)
         self._panels = (self.maps, self.why, self.budget, self.check)
         for panel, title in zip(self._panels, TABS, strict=True):
-            self.tabs.addTab(_scrolled(panel), title)
+            self.tabs.addTab(scrolled(panel), title)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tabs)
@@ -60,12 +60,3 @@ class RotationsDock(Dock):
         """Stop all that goes on when napari takes the widget out of its dock."""
         for panel in self._panels:
             panel.close_down()
-
-
-def _scrolled(widget: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidgetResizable(True)
-    area.setWidget(widget)
-    return area

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QSizePolicy, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QMainWindow,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,3 +108,13 @@ def _neighbours(widget: QWidget, dock: QDockWidget) -> Iterator[QDockWidget]:
             continue
         if window.dockWidgetArea(its) == window.dockWidgetArea(dock):
             yield its
+
+
+def scrolled(widget: QWidget) -> QScrollArea:
+    """Put a widget that may be too high for its dock into one that scrolls up and down."""
+    area = QScrollArea()
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidgetResizable(True)
+    area.setWidget(widget)
+    return area
