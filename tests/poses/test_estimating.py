@@ -132,7 +132,8 @@ def test_refinement_climbs_to_the_truth(scene, reference):
     far = random_rotations(len(true)).numpy()
     alternatives = np.stack((far, near), axis=1)
     shares = np.tile([0.6, 0.3], (len(true), 1))
-    poses, fit = refine(crops(scene, 3), alternatives, shares, reference, 3, None)
+    poses, chosen, fit = refine(crops(scene, 3), alternatives, shares, reference, 3, None)
+    assert np.mean(chosen == 1) > 0.8
     after = degrees(poses, true)
     assert np.median(after) < 4.0 and np.mean(after < 9.0) > 0.8
     assert fit.correlation.min() > 0.7
@@ -162,6 +163,23 @@ def test_the_table_is_in_the_order_of_the_picks(scene, estimator):
     backwards = run(micrograph(scene), points(scene)[::-1], estimator, PoseSettings(top=3))
     np.testing.assert_allclose(backwards.table["psi"][order], poses.table["psi"], atol=0.1)
     assert len(run(micrograph(scene), np.zeros((0, 2)), estimator, PoseSettings())) == 0
+
+
+def test_the_alternative_that_was_refined_comes_first(scene, estimator):
+    plain = run(micrograph(scene), points(scene), estimator, PoseSettings(top=4))
+    refined = run(micrograph(scene), points(scene), estimator, PoseSettings(top=4, refine=True))
+    np.testing.assert_allclose(
+        refined.table["confidence"], plain.table["confidence"], rtol=1e-6
+    )  # how sure the network was
+    np.testing.assert_allclose(np.sort(refined.shares), np.sort(plain.shares), rtol=1e-6)
+    assert not np.array_equal(refined.shares, plain.shares)  # some second ones fit better
+    np.testing.assert_allclose(refined.alternatives[:, 0], refined.matrices, atol=1e-6)
+    kept = np.argsort(-refined.shares, axis=1, kind="stable")
+    moved = kept[:, 0] != 0  # their likeliest is still among the alternatives, as it was
+    rows = np.flatnonzero(moved)
+    np.testing.assert_allclose(
+        refined.alternatives[rows, kept[rows, 0]], plain.alternatives[rows, 0], atol=1e-6
+    )
 
 
 def test_flipped_phases_of_a_micrograph_match_better_at_high_defocus(density):

@@ -164,20 +164,32 @@ def _estimate(
         reach = round(SHIFT * estimator.pixels_per_diameter)
         wide = particle_images(working, points, estimator.box + 2 * reach)
         if settings.refine:
-            poses, fit = refine(
+            poses, chosen, fit = refine(
                 wide, alternatives, shares, estimator.reference, reach, settings.ctf
             )
-            alternatives = alternatives.copy()
+            alternatives, shares = _to_front(alternatives, shares, chosen)
             alternatives[:, 0] = poses
         else:
             fit = compare(wide, poses, estimator.reference, reach, settings.ctf)
     pixel_size = np.mean(working.pixel_size)
     rot, tilt, psi = matrices_to_angles(poses).T
     columns = (
-        *points.T, rot, tilt, psi, shares[:, 0], distribution.effective_number,
+        *points.T, rot, tilt, psi, shares.max(axis=1), distribution.effective_number,
         *(fit.shift.T * pixel_size), fit.correlation,
     )  # fmt: skip
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))), alternatives, shares
+
+
+def _to_front(
+    alternatives: NDArray[np.float64], shares: NDArray[np.float64], chosen: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Put the alternative that was chosen before the others of each pick."""
+    numbers = np.arange(shares.shape[1])
+    order = np.argsort(np.where(numbers == chosen[:, None], -1, numbers), axis=1)
+    return (
+        np.take_along_axis(alternatives, order[..., None, None], axis=1),
+        np.take_along_axis(shares, order, axis=1),
+    )
 
 
 def _join(
@@ -189,7 +201,8 @@ def _join(
 ) -> Poses:
     if not parts:
         table = pd.DataFrame({name: np.zeros(0) for name in COLUMNS})
-        return Poses(table, np.zeros((0, top, 3, 3)), np.zeros((0, top)), symmetry, micrograph)
+        nothing = np.zeros((0, top, 3, 3)), np.zeros((0, top))
+        return Poses(table, *nothing, symmetry, micrograph, provenance)
     tables, alternatives, shares = zip(*parts, strict=True)
     return Poses(
         pd.concat(tables, ignore_index=True),

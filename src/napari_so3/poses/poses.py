@@ -42,7 +42,8 @@ class Poses:
         poses that would be as uncertain), ``dy``, ``dx`` (Å from the pick to the centre of the
         particle), ``correlation`` (with the projection of the reference; NaN without one).
     alternatives : ndarray
-        (n, k, 3, 3) float64 likeliest poses that are apart from each other, the likeliest first;
+        (n, k, 3, 3) float64 likeliest poses that are apart from each other: the one that was
+        taken, which the refinement may have preferred, and the others with falling probability;
         NaN where there are fewer.
     shares : ndarray
         (n, k) float64 probability of each; 0 where there are fewer.

@@ -92,7 +92,7 @@ def refine(
     reference: Reference,
     reach: int,
     ctf: CTF | None = None,
-) -> tuple[NDArray[np.float64], Fit]:
+) -> tuple[NDArray[np.float64], NDArray[np.int64], Fit]:
     """Climb from the likeliest poses to the best correlation.
 
     The alternative that fits best at first is the one that is refined: a network that hesitates
@@ -117,14 +117,16 @@ def refine(
     -------
     poses : ndarray
         (n, 3, 3) float64.
+    chosen : ndarray
+        (n,) int64 alternative that each was climbed from.
     fit : Fit
         Of n particles.
     """
     box = crops.shape[-1] - 2 * reach
-    poses, best = _choose(crops, alternatives, shares, reference, box, ctf)
+    poses, chosen, best = _choose(crops, alternatives, shares, reference, box, ctf)
     for step in np.radians(STEPS):
         poses, best = _climb(crops, poses, best, step, reference, box, ctf)
-    return poses.numpy(), compare(crops, poses.numpy(), reference, reach, ctf)
+    return poses.numpy(), chosen, compare(crops, poses.numpy(), reference, reach, ctf)
 
 
 def _choose(
@@ -134,9 +136,10 @@ def _choose(
     reference: Reference,
     box: int,
     ctf: CTF | None,
-) -> tuple[Tensor, Tensor]:
-    """Take the alternative of each particle that fits best, and how well it does."""
+) -> tuple[Tensor, NDArray[np.int64], Tensor]:
+    """Take the alternative of each particle that fits best: pose, number, and how well it does."""
     poses = torch.from_numpy(alternatives[:, 0]).clone()
+    chosen = np.zeros(len(alternatives), dtype=np.int64)
     best = _top(_scores(crops, poses, reference, box, ctf))
     for k in range(1, min(TRIED, alternatives.shape[1])):
         rows = torch.from_numpy(np.flatnonzero(shares[:, k] >= LIKELY))
@@ -146,7 +149,8 @@ def _choose(
         found = _top(_scores(crops[rows], other, reference, box, ctf))
         better = found > best[rows]
         poses[rows[better]], best[rows[better]] = other[better], found[better]
-    return poses, best
+        chosen[rows[better].numpy()] = k
+    return poses, chosen, best
 
 
 def _climb(
