@@ -184,11 +184,7 @@ def _load(path: Path, _mtime: int, _size: int) -> Picker:
             f"{path.name}: this model is not a picker but {header.get('kind')!r}; "
             "choose a picker for picking."
         )
-    if header.get("normalisation") != NORMALISATION:
-        raise ModelFileError(
-            f"{path.name}: this model expects images normalised as "
-            f"{header.get('normalisation')!r}, which this version does not know; update napari-so3."
-        )
+    check_normalisation(path, header)
     try:
         net = _build(header.get("architecture", "layers"), header["network"])
         net.load_state_dict(tensors)
@@ -214,6 +210,15 @@ def _load(path: Path, _mtime: int, _size: int) -> Picker:
             f"and calibration {picker.calibration} make no sense; the file is damaged."
         )
     return picker
+
+
+def check_normalisation(path: Path, header: dict[str, Any]) -> None:
+    """Refuse a model whose images are prepared in a way that this version does not know."""
+    if header.get("normalisation") != NORMALISATION:
+        raise ModelFileError(
+            f"{path.name}: this model expects images normalised as "
+            f"{header.get('normalisation')!r}, which this version does not know; update napari-so3."
+        )
 
 
 def _calibration(header: dict[str, Any]) -> tuple[float, float]:

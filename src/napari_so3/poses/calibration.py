@@ -15,6 +15,7 @@ from napari_so3.so3.pose_networks import PoseNet
 from napari_so3.so3.rotations import geodesic_distance
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_so3.poses.distribution import PoseDistribution
@@ -54,9 +55,15 @@ def errors(distribution: PoseDistribution, rotations: Tensor) -> Tensor:
     Tensor
         (n,) float64 radians.
     """
-    copies = rotations.double().cpu()[:, None] @ torch.from_numpy(distribution.group)
-    modes = torch.from_numpy(distribution.mode)[:, None]
-    return geodesic_distance(modes, copies).amin(dim=1)
+    return angles_between(distribution.mode, rotations, distribution.group)
+
+
+def angles_between(
+    poses: NDArray[np.float64], rotations: Tensor, group: NDArray[np.float64]
+) -> Tensor:
+    """Angles (n,) from poses (n, 3, 3) to rotations (n, 3, 3), up to symmetry (G, 3, 3)."""
+    copies = rotations.double().cpu()[:, None] @ torch.from_numpy(group)
+    return geodesic_distance(torch.from_numpy(poses)[:, None], copies).amin(dim=1)
 
 
 def calibrate(estimator: PoseEstimator, images: PoseImages) -> tuple[PoseEstimator, str]:
@@ -78,23 +85,22 @@ def calibrate(estimator: PoseEstimator, images: PoseImages) -> tuple[PoseEstimat
     """
     plain = replace(estimator, temperature=1.0)
     distribution = plain.estimate(images.images)
-    best = (math.inf, 1.0, 0.1)
+    best, degrees = (math.inf, 1.0, 0.1), np.zeros(0)
     for temperature in TEMPERATURES:
         scaled = replace(distribution, logits=distribution.logits / np.float32(temperature))
-        shares = scaled.top(1)[1]
-        angles = errors(scaled, images.rotations).numpy()
+        poses, shares = scaled.top(1)
+        angles = angles_between(poses[:, 0], images.rotations, scaled.group).numpy()
         right = angles <= NEAR
         p = np.clip(shares[:, 0], 1e-4, 1 - 1e-4)
         loss = -float(np.where(right, np.log(p), np.log(1 - p)).mean())
         if loss < best[0]:
             spread = math.sqrt(float((angles[right] ** 2).mean()) / 3) if right.any() else NEAR
-            best = (loss, float(temperature), spread)
+            best, degrees = (loss, float(temperature), spread), np.degrees(angles)
     made = replace(estimator, temperature=best[1], spread=best[2])
-    angles = np.degrees(errors(made.estimate(images.images), images.rotations).numpy())
     words = (
-        f"On {len(angles)} particles that it has not seen: median error "
-        f"{np.median(angles):.1f} degrees, mean {angles.mean():.1f}, "
-        f"{100 * (angles <= 10).mean():.0f} % within 10 degrees, "
-        f"{100 * (angles <= 30).mean():.0f} % within 30."
+        f"On {len(degrees)} particles that it has not seen: median error "
+        f"{np.median(degrees):.1f} degrees, mean {degrees.mean():.1f}, "
+        f"{100 * (degrees <= 10).mean():.0f} % within 10 degrees, "
+        f"{100 * (degrees <= 30).mean():.0f} % within 30."
     )
     return made, words

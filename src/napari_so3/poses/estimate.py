@@ -155,14 +155,14 @@ def _estimate(
     device: torch.device | None,
 ) -> tuple[pd.DataFrame, NDArray[np.float64], NDArray[np.float64]]:
     """Poses of some picks: their table, alternatives and shares."""
-    crops = particle_images(working, points, estimator.box)
+    reach = round(SHIFT * estimator.pixels_per_diameter)
+    wide = particle_images(working, points, estimator.box + 2 * reach)
+    crops = wide[:, :, reach : reach + estimator.box, reach : reach + estimator.box]
     distribution = estimator.estimate(standardise(crops), device)
     alternatives, shares = distribution.top(settings.top)
     poses = alternatives[:, 0]
     fit = Fit.unknown(len(points))
     if estimator.reference is not None and len(points):
-        reach = round(SHIFT * estimator.pixels_per_diameter)
-        wide = particle_images(working, points, estimator.box + 2 * reach)
         if settings.refine:
             poses, chosen, fit = refine(
                 wide, alternatives, shares, estimator.reference, reach, settings.ctf

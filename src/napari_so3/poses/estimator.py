@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from napari_so3.io.models import ModelFileError, read_model_file, write_model_file
-from napari_so3.picking.picker import NORMALISATION, fingerprint_of
+from napari_so3.picking.picker import NORMALISATION, check_normalisation, fingerprint_of
 from napari_so3.poses.distribution import PoseDistribution
 from napari_so3.poses.matching import MatcherConfig, PoseMatcher
 from napari_so3.poses.reconstruction import ParticleMatcher
@@ -192,11 +192,7 @@ def _load(path: Path, _mtime: int, _size: int) -> PoseEstimator:
             f"{path.name}: this model is not a pose estimator but a {header.get('kind')}; train "
             "one with: napari-so3 pose train."
         )
-    if header.get("normalisation") != NORMALISATION:
-        raise ModelFileError(
-            f"{path.name}: this model expects images normalised as "
-            f"{header.get('normalisation')!r}, which this version does not know; update napari-so3."
-        )
+    check_normalisation(path, header)
     digest = fingerprint_of(header, tensors)
     try:
         reference = _reference(header, tensors.pop(REFERENCE, None))

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_so3.so3.pose_networks import PoseConfig, decode_poses
+from napari_so3.so3.rotations import turn_between
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,11 +120,6 @@ def arc(a: Tensor, b: Tensor) -> Tensor:
     Tensor
         (...) radians, 1e-4 too large where they agree.
     """
-    c = a.mT @ b
-    cosine = (c.diagonal(dim1=-2, dim2=-1).sum(-1) - 1.0) / 2.0
-    axis = torch.stack(
-        (c[..., 2, 1] - c[..., 1, 2], c[..., 0, 2] - c[..., 2, 0], c[..., 1, 0] - c[..., 0, 1]),
-        dim=-1,
-    )
-    sine = ((axis**2).sum(dim=-1) / 4.0 + 1e-8).sqrt()
+    axis, cosine = turn_between(a, b)
+    sine = ((axis**2).sum(dim=-1) + 1e-8).sqrt()
     return torch.atan2(sine, cosine)

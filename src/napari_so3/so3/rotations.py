@@ -85,6 +85,25 @@ def geodesic_distance(a: Tensor, b: Tensor) -> Tensor:
         (...) angles in [0, pi].
     """
     # The angle from both its sine and its cosine: acos alone loses half of the digits near 0.
+    axis, cosine = turn_between(a, b)
+    return torch.atan2(axis.norm(dim=-1), cosine)
+
+
+def turn_between(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Axis and angle of the rotation that leads from one rotation to the other.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        (..., 3, 3) rotation matrices whose leading dimensions broadcast.
+
+    Returns
+    -------
+    axis : Tensor
+        (..., 3) axis, as long as the sine of the angle.
+    cosine : Tensor
+        (...) of the angle.
+    """
     c = a.mT @ b
     cosine = (c.diagonal(dim1=-2, dim2=-1).sum(-1) - 1.0) / 2.0
     axis = torch.stack(
@@ -95,7 +114,7 @@ def geodesic_distance(a: Tensor, b: Tensor) -> Tensor:
         ),
         dim=-1,
     )
-    return torch.atan2(axis.norm(dim=-1) / 2.0, cosine)
+    return axis / 2.0, cosine
 
 
 def random_rotations(n: int, generator: torch.Generator | None = None) -> Tensor:
